@@ -1,0 +1,147 @@
+//! Connections to Postgres: one small pool per kind of work, every session with time-outs of its own.
+//!
+//! A process that is stopped or cut off while it holds a lock must give it back: the server ends its transaction
+//! (`idle_in_transaction_session_timeout`), its statement or its connection (TCP keepalives), and the next one goes on.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
+use tokio_postgres::NoTls;
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// A pooled connection.
+pub type Client = deadpool_postgres::Object;
+
+/// Why the database can't be used now.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The connection string could not be read.
+    #[error("the Postgres connection string is not valid")]
+    Url(#[source] tokio_postgres::Error),
+    /// No connection within the pool's wait, or the server refused it.
+    #[error("no database connection")]
+    Connection(#[source] PoolError),
+    /// The pool could not be made.
+    #[error("the connection pool could not be made")]
+    Pool(#[source] deadpool_postgres::BuildError),
+}
+
+/// How the sessions of one pool behave.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// Shown in `pg_stat_activity`.
+    pub application_name: String,
+    /// Connections at most.
+    pub max_connections: usize,
+    /// How long a caller waits for a free or a new connection.
+    pub wait: Duration,
+    /// `statement_timeout`.
+    pub statement_timeout: Duration,
+    /// `lock_timeout`; zero means none.
+    pub lock_timeout: Duration,
+    /// False only where losing the last commits in a crash merely repeats work (folds, lane claims, acks, nonces).
+    pub durable: bool,
+}
+
+impl SessionOptions {
+    /// The time-outs of a request path: wait 2 s for a connection, 5 s for a statement.
+    #[must_use]
+    pub fn new(application_name: &str, max_connections: usize) -> Self {
+        Self {
+            application_name: application_name.to_owned(),
+            max_connections,
+            wait: Duration::from_secs(2),
+            statement_timeout: Duration::from_secs(5),
+            lock_timeout: Duration::ZERO,
+            durable: true,
+        }
+    }
+}
+
+/// A pool of connections to one database. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool,
+    config: tokio_postgres::Config,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The configuration holds a password.
+        f.debug_struct("Database").field("status", &self.pool.status()).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Makes a pool for a `postgres://` URL or a key-value connection string; connects lazily. `sslmode` is obeyed.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Url`] when the string can't be read.
+    pub fn open(url: &str, options: &SessionOptions) -> Result<Self, DatabaseError> {
+        let mut config = tokio_postgres::Config::from_str(url).map_err(DatabaseError::Url)?;
+        config
+            .application_name(&options.application_name)
+            .connect_timeout(options.wait)
+            .keepalives(true)
+            .keepalives_idle(Duration::from_secs(10))
+            .keepalives_interval(Duration::from_secs(3))
+            .keepalives_retries(3)
+            .options(session_settings(options));
+        let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = match config.get_ssl_mode() {
+            SslMode::Disable => Manager::from_config(config.clone(), NoTls, manager_config),
+            _ => Manager::from_config(config.clone(), tls(), manager_config),
+        };
+        let pool = Pool::builder(manager)
+            .max_size(options.max_connections)
+            .wait_timeout(Some(options.wait))
+            .create_timeout(Some(options.wait))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(DatabaseError::Pool)?;
+        Ok(Self { pool, config })
+    }
+
+    /// A connection from the pool.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Connection`] when none is to be had in time.
+    pub async fn client(&self) -> Result<Client, DatabaseError> {
+        self.pool.get().await.map_err(DatabaseError::Connection)
+    }
+
+    /// The parsed connection settings, for a connection outside the pool (`LISTEN`).
+    #[must_use]
+    pub fn config(&self) -> &tokio_postgres::Config {
+        &self.config
+    }
+
+    /// Closes the pool: waiting and later callers get an error.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+}
+
+fn session_settings(options: &SessionOptions) -> String {
+    format!(
+        "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=5000 \
+         -c synchronous_commit={} -c timezone=UTC -c jit=off",
+        options.statement_timeout.as_millis(),
+        options.lock_timeout.as_millis(),
+        if options.durable { "on" } else { "off" },
+    )
+}
+
+/// TLS as `sslmode=prefer` and `require` mean it, checked against the public roots.
+fn tls() -> MakeRustlsConnect {
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap_or_else(|_| unreachable!("ring supports the default protocol versions"))
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    MakeRustlsConnect::new(config)
+}
