@@ -21,3 +21,6 @@ pub mod scalars;
 pub use endpoint::{Endpoint, no_such_route};
 pub use envelope::{envelope, request_id};
 pub use error::{ApiError, Fault, Form};
+
+#[cfg(test)]
+mod tests;

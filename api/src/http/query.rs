@@ -134,7 +134,7 @@ impl Node {
                 node.place(rest, value);
                 self.appended.push(node);
             }
-            Some((key, rest)) => self.children.entry(key.to_owned()).or_default().place(rest, value),
+            Some((key, rest)) => self.children.entry((*key).to_owned()).or_default().place(rest, value),
         }
     }
 
