@@ -38,3 +38,13 @@ pub fn init(production: bool, filter: Option<&str>) -> Result<(), TelemetryError
     }));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_is_none_is_refused() {
+        assert!(matches!(init(true, Some("dpg=loud=very")), Err(TelemetryError::Filter(_))));
+    }
+}

@@ -7,7 +7,9 @@ use actix_web::dev::{AppService, HttpServiceFactory, ServiceRequest, ServiceResp
 use actix_web::http::header::{ALLOW, CONTENT_LENGTH, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{Error, FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, Route, guard, web};
+use actix_web::{
+    Error, FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, ResponseError, Route, guard, web,
+};
 
 use super::body::{MAX_BODY, too_large};
 use super::error::ApiError;
@@ -108,7 +110,7 @@ impl HttpServiceFactory for Endpoint {
     fn register(self, config: &mut AppService) {
         let allow = self.allow();
         let other = move |request: HttpRequest| {
-            let answer = other_method(&request, allow.clone());
+            let answer = other_method(request.method(), allow.clone());
             async move { answer }
         };
         HttpServiceFactory::register(self.resource.default_service(web::to(other)), config);
@@ -116,12 +118,15 @@ impl HttpServiceFactory for Endpoint {
 }
 
 /// `OPTIONS` that is no preflight tells the methods; any other method is refused with them.
-fn other_method(request: &HttpRequest, allow: HeaderValue) -> Result<HttpResponse, ApiError> {
-    if request.method() == Method::OPTIONS {
-        return Ok(HttpResponse::NoContent().insert_header((ALLOW, allow)).finish());
-    }
-    let message = format!("{} is not allowed here.", request.method());
-    Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message).with_header(ALLOW, allow))
+fn other_method(method: &Method, allow: HeaderValue) -> HttpResponse {
+    let mut response = if method == Method::OPTIONS {
+        HttpResponse::NoContent().finish()
+    } else {
+        let message = format!("{method} is not allowed here.");
+        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message).error_response()
+    };
+    response.headers_mut().insert(ALLOW, allow);
+    response
 }
 
 /// Refuses a body that says it is too long, before anybody looks at credentials.

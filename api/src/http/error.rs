@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use bytes::Bytes;
 use serde::ser::SerializeMap;
@@ -55,12 +55,10 @@ pub struct ApiError {
     pub details: Vec<Fault>,
     /// Form of the body.
     pub form: Form,
-    /// Further members of the body (the unserved reply).
-    pub extra: Map<String, Value>,
+    /// Further members of the body (the unserved reply). Boxed, for most results carry an error that has none.
+    pub extra: Box<Map<String, Value>>,
     /// Whole seconds, for `retry-after`.
     pub retry_after: Option<u64>,
-    /// Further headers (`allow`).
-    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl ApiError {
@@ -72,9 +70,8 @@ impl ApiError {
             message: message.into(),
             details: Vec::new(),
             form: Form::Plain,
-            extra: Map::new(),
+            extra: Box::default(),
             retry_after: None,
-            headers: Vec::new(),
         }
     }
 
@@ -96,13 +93,6 @@ impl ApiError {
     #[must_use]
     pub fn with_retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
-        self
-    }
-
-    /// Adds a header.
-    #[must_use]
-    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
         self
     }
 
@@ -156,7 +146,7 @@ impl Serialize for Body<'_> {
         if !error.details.is_empty() {
             body.serialize_entry("details", &error.details)?;
         }
-        for (key, value) in &error.extra {
+        for (key, value) in &*error.extra {
             body.serialize_entry(key, value)?;
         }
         body.end()
@@ -190,9 +180,6 @@ impl ResponseError for ApiError {
         headers.insert(CONTENT_TYPE, JSON);
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        for (name, value) in &self.headers {
-            headers.append(name.clone(), value.clone());
         }
         response.extensions_mut().insert(self.clone());
         response

@@ -72,7 +72,7 @@ impl ItemFilter {
     pub fn leaves(&self) -> Vec<StateLeaf> {
         let mut leaves = Vec::new();
         gather(&self.state, &mut leaves);
-        leaves.into_iter().map(|leaf| StateLeaf { any_of: alternatives(leaf) }).collect()
+        leaves.iter().map(|leaf| StateLeaf { any_of: alternatives(leaf) }).collect()
     }
 
     /// The filters as a body for a peer: absent ones left out.
@@ -175,7 +175,7 @@ fn descend<'a>(value: &'a Value, path: &mut Vec<Step<'a>>, leaves: &mut Vec<Leaf
 }
 
 /// The objects that contain nothing but this leaf.
-fn alternatives(leaf: Leaf<'_>) -> Vec<Value> {
+fn alternatives(leaf: &Leaf<'_>) -> Vec<Value> {
     let wrap = |value: Value| {
         leaf.path.iter().rev().fold(value, |inner, step| match step {
             Step::Key(key) => Value::Object(Map::from_iter([((*key).to_owned(), inner)])),
