@@ -14,6 +14,9 @@ use serde_json::{Map, Value};
 /// The media type of every JSON answer (CONTRACT 1.1).
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
+/// Faults in one answer at most.
+const MAX_DETAILS: usize = 100;
+
 /// One fault in a request, reported together with all others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
@@ -96,13 +99,15 @@ impl ApiError {
         self
     }
 
-    /// 400 `VALIDATION_ERROR` with all faults.
+    /// 400 `VALIDATION_ERROR` with all faults; of a body made of nothing else, with the first hundred.
     #[must_use]
-    pub fn validation(details: Vec<Fault>) -> Self {
+    pub fn validation(mut details: Vec<Fault>) -> Self {
         let message = match details.len() {
             1 => "1 field is not valid.".to_owned(),
             n => format!("{n} fields are not valid."),
         };
+        // Else a megabyte of faults would be answered with many.
+        details.truncate(MAX_DETAILS);
         Self::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message).with_details(details)
     }
 

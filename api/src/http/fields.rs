@@ -58,9 +58,14 @@ impl Faults {
         name: &'static str,
         read: impl FnOnce(&mut Place<'_>) -> Option<T>,
     ) -> T {
-        let text = Value::from(request.match_info().query(name));
+        let text = request.match_info().query(name);
         let mut path = String::new();
         push_segment(&mut path, name);
+        if text.contains('\0') {
+            self.add(path, "must not contain U+0000");
+            return T::default();
+        }
+        let text = Value::from(text);
         read(&mut Place { value: &text, path, source: Source::Query, faults: self }).unwrap_or_default()
     }
 

@@ -310,6 +310,7 @@ async fn faults_of_path_and_body_come_together() {
         let id = "019AA3C1-7F20-7B11-8C3D-2F4E5A6B7C8D";
         let answer = send(server, "PATCH", &format!("/item/{id}"), AS_USER, b"{}");
         assert_eq!(answer.json()["id"], id.to_lowercase());
+        assert_eq!(send(server, "PATCH", "/item/%00", AS_USER, b"{}").status, 400);
         let null = send(server, "POST", "/create", AS_USER, br#"{"item_domain":"a\u0000b"}"#).json();
         assert_eq!(null["error"], "VALIDATION_ERROR");
         assert_eq!(null["details"][0]["path"], "/item_domain");
@@ -322,4 +323,6 @@ fn an_error_renders_without_the_middleware_too() {
     let error = ApiError::validation(vec![Fault::new("/a", "is required")]);
     assert_eq!(error.message, "1 field is not valid.");
     assert_eq!(error.error_response().status(), 400);
+    let many = ApiError::validation(vec![Fault::new("/a", "is required"); 5000]);
+    assert_eq!((many.message.as_str(), many.details.len()), ("5000 fields are not valid.", 100));
 }
