@@ -157,11 +157,15 @@ impl Projector {
         self.fold(&mut client, projection, network, limit).await
     }
 
-    /// No checkpoint was to be had: it does not exist yet, or another projector holds it.
+    /// No checkpoint was to be had: it does not exist yet, or another projector holds it. (`on conflict` alone would wait
+    /// for that one to commit.)
     async fn begin(&self, client: &Client, projection: Projection, network: &str) -> Result<Attempt, ProjectError> {
         let statement = client
             .prepare_cached(
-                "insert into projection_checkpoints (projection, network) values ($1, $2) on conflict do nothing",
+                "insert into projection_checkpoints (projection, network)
+                 select $1, $2 where not exists (
+                        select from projection_checkpoints where projection = $1 and network = $2)
+                 on conflict do nothing",
             )
             .await?;
         let made = client.execute(&statement, &[&projection.as_str(), &network]).await?;
@@ -243,7 +247,7 @@ impl Projector {
             .prepare_cached(
                 "with checkpoint as (
                      select c.projection, c.network from projection_checkpoints c
-                      where c.projection = $1 and c.network = $2 and c.position = $3 - 1 for update
+                      where c.projection = $1 and c.network = $2 and c.position = $3::bigint - 1 for update
                  ), held as (
                      insert into quarantine (projection, network, stream_id, position, sqlstate, error)
                      select c.projection, c.network, e.stream_id, e.position, $4, $5

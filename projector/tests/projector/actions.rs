@@ -124,7 +124,11 @@ async fn actions_go_with_their_target_and_stay_without_their_source() {
     test.assert_clean().await;
 
     // A fold that starts over comes to the same, though it meets the actions before the deletion.
-    test.run("update projection_checkpoints set position = 0; delete from item_actions_live.item_actions").await;
+    test.run(
+        "update projection_checkpoints set position = 0 where projection = 'item_actions';
+         delete from item_actions_live.item_actions",
+    )
+    .await;
     test.catch_up(Projection::ItemActions).await;
     assert_eq!(test.action(early.id).await, None);
     test.assert_clean().await;

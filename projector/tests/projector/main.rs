@@ -103,7 +103,7 @@ impl TestProjector {
     pub fn metric(&self, name: &str) -> f64 {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == name).expect(name);
-        family.get_metric().iter().map(|m| m.get_counter().value() + m.get_gauge().value()).sum()
+        family.get_metric().iter().map(|m| m.get_counter().get_value() + m.get_gauge().get_value()).sum()
     }
 }
 
