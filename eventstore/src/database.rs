@@ -3,13 +3,18 @@
 //! A process that is stopped or cut off while it holds a lock must give it back: the server ends its transaction
 //! (`idle_in_transaction_session_timeout`), its statement or its connection (TCP keepalives), and the next one goes on.
 
+use std::pin::Pin;
 use std::str::FromStr;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
-use tokio_postgres::NoTls;
+use futures_util::{Stream, stream};
 use tokio_postgres::config::SslMode;
+use tokio_postgres::{AsyncMessage, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// What a connection outside the pool reads; it must be polled for the client to make progress.
+pub(crate) type Messages = Pin<Box<dyn Stream<Item = Result<AsyncMessage, tokio_postgres::Error>> + Send>>;
 
 /// A pooled connection.
 pub type Client = deadpool_postgres::Object;
@@ -23,6 +28,9 @@ pub enum DatabaseError {
     /// No connection within the pool's wait, or the server refused it.
     #[error("no database connection")]
     Connection(#[source] PoolError),
+    /// The process is shutting down.
+    #[error("the database connections are closed")]
+    Closed,
     /// The pool could not be made.
     #[error("the connection pool could not be made")]
     Pool(#[source] deadpool_postgres::BuildError),
@@ -112,10 +120,18 @@ impl Database {
         self.pool.get().await.map_err(DatabaseError::Connection)
     }
 
-    /// The parsed connection settings, for a connection outside the pool (`LISTEN`).
-    #[must_use]
-    pub fn config(&self) -> &tokio_postgres::Config {
-        &self.config
+    /// A connection outside the pool, with the messages that the server sends on its own (`LISTEN`).
+    pub(crate) async fn connect_alone(&self) -> Result<(tokio_postgres::Client, Messages), tokio_postgres::Error> {
+        match self.config.get_ssl_mode() {
+            SslMode::Disable => {
+                let (client, mut connection) = self.config.connect(NoTls).await?;
+                Ok((client, Box::pin(stream::poll_fn(move |context| connection.poll_message(context)))))
+            }
+            _ => {
+                let (client, mut connection) = self.config.connect(tls()).await?;
+                Ok((client, Box::pin(stream::poll_fn(move |context| connection.poll_message(context)))))
+            }
+        }
     }
 
     /// Closes the pool: waiting and later callers get an error.

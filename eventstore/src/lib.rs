@@ -1,8 +1,24 @@
 //! The event log: the one truth of an instance. Events are appended here and nowhere else; everything that clients read
 //! is folded from it, and everything that peers are owed is committed with it.
 
+pub mod append;
+mod batch;
 pub mod database;
+pub mod event;
+pub mod idempotency;
+pub mod metrics;
 pub mod migrate;
+pub mod partitions;
+pub mod read;
+mod session;
+pub mod streams;
+pub mod wake;
 
+pub use append::{AppendError, AppendOptions, Appender};
 pub use database::{Client, Database, DatabaseError, SessionOptions};
 pub use deadpool_postgres::Transaction;
+pub use event::{
+    Appended, Command, EventType, IdempotencyRecord, InboxMark, Metadata, NewEvent, StoredEvent, Stream, StreamType,
+};
+pub use streams::StreamLocks;
+pub use wake::Wake;

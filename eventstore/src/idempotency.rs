@@ -1,0 +1,178 @@
+//! What became of a key (CONTRACT 1.9): records of effects here, and claims for effects on another instance.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+use crate::database::Database;
+use crate::read::ReadError;
+
+/// Caller, route and key: the scope of CONTRACT 1.9.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// The user, or the source instance.
+    pub caller: String,
+    /// The route that was called.
+    pub route: String,
+    /// The key as sent.
+    pub key: String,
+}
+
+/// How far the call behind a key has come.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// The effect is here: answer from the log.
+    Here {
+        /// Network of the stream.
+        network: String,
+        /// The stream that the answer is made from.
+        stream_id: Uuid,
+        /// And its version.
+        version: i32,
+    },
+    /// The effect is elsewhere, and this was the answer.
+    Elsewhere {
+        /// Its fields.
+        answer: Value,
+    },
+    /// A request is on its way.
+    Sending,
+    /// A request went out, and its answer is not known.
+    Unknown,
+}
+
+/// A key that was used before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// SHA-256 of the first body as canonical JSON.
+    pub digest: Vec<u8>,
+    /// Status of the first answer, once there is one.
+    pub status: Option<i32>,
+    /// How far it has come.
+    pub progress: Progress,
+    /// When the first attempt was made.
+    pub created_at: DateTime<Utc>,
+}
+
+const COLUMNS: &str = "digest, status, network, stream_id, version, answer, created_at,
+    case when state = 'sending' and claimed_until < now() then 'unknown' else state end as state";
+
+fn record_of(row: &Row) -> Record {
+    let progress = match row.get::<_, &str>("state") {
+        "sending" => Progress::Sending,
+        "unknown" => Progress::Unknown,
+        _ => match (row.get::<_, Option<Json<Value>>>("answer"), row.get("network"), row.get("stream_id")) {
+            (None, Some(network), Some(stream_id)) => {
+                Progress::Here { network, stream_id, version: row.get::<_, Option<i32>>("version").unwrap_or(1) }
+            }
+            (answer, _, _) => Progress::Elsewhere { answer: answer.map_or(Value::Null, |json| json.0) },
+        },
+    };
+    Record { digest: row.get("digest"), status: row.get("status"), progress, created_at: row.get("created_at") }
+}
+
+/// What a key stands for, if it was used before.
+///
+/// # Errors
+/// As the database says.
+pub async fn find(database: &Database, scope: &Scope) -> Result<Option<Record>, ReadError> {
+    let client = database.client().await?;
+    let sql = format!("select {COLUMNS} from idempotency where caller = $1 and route = $2 and key = $3");
+    let statement = client.prepare_cached(&sql).await?;
+    let row = client.query_opt(&statement, &[&scope.caller, &scope.route, &scope.key]).await?;
+    Ok(row.as_ref().map(record_of))
+}
+
+/// Claims a key for `claim_ms` milliseconds before a request goes out. `None`: it is ours now; otherwise what it stands
+/// for already. An `unknown` claim of the same body is taken over only with `resend`.
+///
+/// # Errors
+/// As the database says.
+pub async fn claim(
+    database: &Database,
+    scope: &Scope,
+    digest: &[u8],
+    claim_ms: i64,
+    resend: bool,
+) -> Result<Option<Record>, ReadError> {
+    let client = database.client().await?;
+    let statement = client
+        .prepare_cached(
+            "insert into idempotency as i (caller, route, key, digest, state, claimed_until)
+             values ($1, $2, $3, $4, 'sending', now() + $5 * interval '1 millisecond')
+             on conflict (caller, route, key) do update
+                set state = 'sending', claimed_until = excluded.claimed_until
+              where $6 and i.digest = excluded.digest
+                and (i.state = 'unknown' or (i.state = 'sending' and i.claimed_until < now()))
+             returning true",
+        )
+        .await?;
+    let milliseconds = f64::from(i32::try_from(claim_ms).unwrap_or(i32::MAX));
+    let row = client
+        .query_opt(&statement, &[&scope.caller, &scope.route, &scope.key, &digest, &milliseconds, &resend])
+        .await?;
+    if row.is_some() {
+        return Ok(None);
+    }
+    drop(client);
+    // It was there a moment ago; if its claim was given up in between, the next try of the caller will get it.
+    find(database, scope).await
+}
+
+/// The request was answered: later calls get the same fields.
+///
+/// # Errors
+/// As the database says.
+pub async fn finish(database: &Database, scope: &Scope, status: i32, answer: &Value) -> Result<(), ReadError> {
+    let client = database.client().await?;
+    client
+        .execute(
+            "update idempotency set state = 'done', status = $4, answer = $5
+              where caller = $1 and route = $2 and key = $3 and state <> 'done'",
+            &[&scope.caller, &scope.route, &scope.key, &status, &Json(answer)],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The request certainly had no effect (refused, or never sent): the key is free again.
+///
+/// # Errors
+/// As the database says.
+pub async fn give_up(database: &Database, scope: &Scope) -> Result<(), ReadError> {
+    let client = database.client().await?;
+    client
+        .execute(
+            "delete from idempotency where caller = $1 and route = $2 and key = $3 and state = 'sending'",
+            &[&scope.caller, &scope.route, &scope.key],
+        )
+        .await?;
+    Ok(())
+}
+
+/// What became of the request can't be told.
+///
+/// # Errors
+/// As the database says.
+pub async fn unknown(database: &Database, scope: &Scope) -> Result<(), ReadError> {
+    let client = database.client().await?;
+    client
+        .execute(
+            "update idempotency set state = 'unknown'
+              where caller = $1 and route = $2 and key = $3 and state = 'sending'",
+            &[&scope.caller, &scope.route, &scope.key],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Forgets keys older than a day; returns how many.
+///
+/// # Errors
+/// As the database says.
+pub async fn prune(database: &Database) -> Result<u64, ReadError> {
+    let client = database.client().await?;
+    Ok(client.execute("delete from idempotency where created_at < now() - interval '25 hours'", &[]).await?)
+}
