@@ -251,6 +251,14 @@ impl Process {
     /// When it does not end.
     pub async fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
+        self.ended().await
+    }
+
+    /// Waits for its end, which a signal has asked for.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn ended(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("a started process");
         let what = format!("{} ends after SIGTERM", self.label);
         eventually(&what, PATIENCE, || {

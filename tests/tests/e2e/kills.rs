@@ -11,6 +11,7 @@ use dpg_tests::pair::{Node, PairOptions, Scene};
 use dpg_tests::wait::check;
 use dpg_tests::{Cluster, Pair, User, eventually};
 use futures_util::future::join_all;
+use nix::sys::signal::Signal;
 use uuid::Uuid;
 
 const ROUNDS: usize = 20;
@@ -163,4 +164,21 @@ async fn an_immediate_stop_of_the_database_loses_nothing_that_was_acknowledged()
     pair.student.verify().await;
     let status = pair.tutor.process.terminate().await;
     assert!(status.success(), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_during_writes_drains_and_ends_cleanly() {
+    let mut pair = Pair::start().await;
+    let scene = Scene::of_pair(&pair).await;
+    let (actions, told) = (actions(&scene).await, Acknowledged::default());
+    for number in 1..=3 {
+        let process = &pair.tutor.process;
+        round(&scene.ravi, &actions, &told, || process.signal(Signal::SIGTERM)).await;
+        let status = pair.tutor.process.ended().await;
+        assert!(status.success(), "round {number}: {status}");
+        pair.tutor.process.restart().await;
+        told.assert_present(&pair.tutor, number).await;
+        verify(&pair.tutor.instance).await;
+    }
+    assert_mirrored(&scene, &actions, &told).await;
 }

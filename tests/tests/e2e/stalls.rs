@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use dpg_eventstore::{Database, SessionOptions, partitions};
-use dpg_tests::network::{CONNECT, NETWORK, TUTOR, tutor_state};
+use dpg_tests::network::{CONNECT, NETWORK, STUDENT, TUTOR, tutor_state};
 use dpg_tests::{Contract, Node, Role, TestDatabase, User, port};
 use serde_json::json;
 
@@ -41,7 +41,7 @@ async fn an_open_transaction_in_another_database_stalls_nothing_and_hides_nothin
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_reader_and_new_partitions_stall_nothing_and_hide_nothing() {
     let contract = Contract::new().with_action("wave").with_action("act_one").with_action("act-one");
-    let node = Node::both_with(contract, |instance| instance).await;
+    let node = Node::both_with(contract.clone(), |instance| instance).await;
     let (asha, ravi) = (node.sign_up("asha").await, node.sign_up("ravi").await);
     let (source, target) = (asha.create_student("Asha").await, ravi.create_tutor("Ravi").await);
     let mut reading = node.instance.database.client().await;
@@ -62,13 +62,17 @@ async fn a_long_reader_and_new_partitions_stall_nothing_and_hide_nothing() {
             let performed = asha.perform_as(action_type, &source, &target).send().await.expect(201);
             assert_eq!(performed.header("dpg-projected"), Some("true"), "{action_type}: {performed}");
         }
-        // A process that starts makes what its contract names.
+        // A process that starts makes what its contract names, the reader notwithstanding.
+        let url = &node.instance.url;
+        let later = contract.with_action("later").instance(STUDENT, url).instance(TUTOR, url);
+        node.instance.write_contract(&later);
         let second = node.instance.start(Role::Api, port::free()).await;
-        drop(second);
+        let performed = asha.at(&second.url()).perform_as("later", &source, &target).send().await.expect(201);
+        assert_eq!(performed.header("dpg-projected"), Some("true"), "{performed}");
     };
     tokio::join!(making, assert_writes_flow(&ravi, "a reader is open and partitions are made"));
     let seen = ravi.get("/api/v1/action/fetch?limit=100").send().await.expect(200);
-    assert_eq!(seen.body["meta"]["total"], json!(4), "{seen}");
+    assert_eq!(seen.body["meta"]["total"], json!(5), "{seen}");
     reader.rollback().await.expect("the reader ends");
     node.verify().await;
 }

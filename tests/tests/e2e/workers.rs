@@ -159,7 +159,6 @@ async fn an_api_process_stopped_in_the_middle_of_an_append_does_not_stop_the_oth
     let other = node.instance.start(Role::Api, port::free()).await;
     let ravi = node.sign_up("ravi").await;
     let stopped_client = ravi.at(&other.url());
-    let known = ravi.create_tutor("Ravi").await;
     let mut holder = node.instance.database.client().await;
     for round in 0..3 {
         // The head is held until the append of the process that is to be stopped waits for it inside the database.
@@ -170,7 +169,7 @@ async fn an_api_process_stopped_in_the_middle_of_an_append_does_not_stop_the_oth
         let watcher = node.instance.database.client().await;
         eventually("an append waits for the head", TAKE_OVER, || async {
             let query = "select count(*) from pg_stat_activity
-                          where datname = current_database() and wait_event_type = 'Lock' and query ilike '%append(%'";
+                          where datname = current_database() and wait_event_type = 'Lock'";
             let waiting: i64 = watcher.query_one(query, &[]).await.expect("the activity").get(0);
             check(waiting > 0, "nobody waits")
         })
@@ -201,7 +200,6 @@ async fn an_api_process_stopped_in_the_middle_of_an_append_does_not_stop_the_oth
         })
         .await;
     }
-    assert!(known["item_id"].is_string());
     node.verify().await;
 }
 
