@@ -180,9 +180,8 @@ impl Projector {
         limit: i32,
     ) -> Result<Option<Range>, ProjectError> {
         let statement = client.prepare_cached(RANGE).await?;
-        let row = client
-            .query_opt(&statement, &[&projection.as_str(), &network, &limit, &projection.event_types()])
-            .await?;
+        let row =
+            client.query_opt(&statement, &[&projection.as_str(), &network, &limit, &projection.event_types()]).await?;
         Ok(row.as_ref().map(range_of))
     }
 
