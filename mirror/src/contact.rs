@@ -11,7 +11,7 @@ use dpg_eventstore::Database;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::{MirrorError, destination, queries};
+use crate::{MirrorError, cause, destination, queries};
 
 /// Between two ends of one destination's wait.
 const SPACING: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ impl Contacts {
             contacts.begin(&destination);
             if let Err(error) = contacts.end_waits_to(&destination).await {
                 // A hint: the wait ends by itself.
-                tracing::warn!(%destination, error = &error as &dyn std::error::Error, "a contact went unheard");
+                tracing::warn!(%destination, error = cause(&error), "a contact went unheard");
             }
         });
     }

@@ -12,7 +12,7 @@ use crate::outcome::Verdict;
 use crate::peer::PeerClient;
 use crate::queries::{self, DueEvent};
 use crate::worker::{MirrorOptions, Progress, Registry};
-use crate::{LaneKey, MirrorError};
+use crate::{LaneKey, MirrorError, cause};
 
 /// Stored size of the events that are read at once, so that a lane's memory is bounded.
 const CHUNK_BYTES: i64 = 2 * 1024 * 1024;
@@ -73,7 +73,7 @@ impl Task<'_> {
         match read {
             Ok(events) => Ok(Some(events)),
             Err(fault @ (MirrorError::Gap { .. } | MirrorError::MissingEvent { .. })) => {
-                tracing::error!(error = &fault as &dyn std::error::Error, "an event that is owed to a peer is missing");
+                tracing::error!(error = cause(&fault), "an event that is owed to a peer is missing");
                 self.means.metrics.fault("missing_event");
                 self.fail(hold, &Verdict::local_fault("missing_event", &fault.to_string())).await?;
                 Ok(None)
@@ -93,11 +93,7 @@ impl Task<'_> {
         let body = match event_body(&event.payload, event.recorded_at) {
             Ok(body) => body,
             Err(error) => {
-                tracing::error!(
-                    seq = event.seq,
-                    error = &error as &dyn std::error::Error,
-                    "an owed event is unreadable"
-                );
+                tracing::error!(seq = event.seq, error = cause(&error), "an owed event is unreadable");
                 self.means.metrics.fault("unreadable_event");
                 self.fail(hold, &Verdict::local_fault("unreadable_event", &error.to_string())).await?;
                 return Ok(Grip::Gone);

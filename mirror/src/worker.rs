@@ -19,7 +19,7 @@ use crate::hold::Hold;
 use crate::lane::State;
 use crate::lane_task::{self, Means};
 use crate::queries::{self, DueLane, LaneKey, LaneStatus};
-use crate::{Contacts, MirrorError, MirrorMetrics, PeerClient};
+use crate::{Contacts, MirrorError, MirrorMetrics, PeerClient, cause};
 
 /// Where a destination is called.
 pub trait Registry: Send + Sync {
@@ -198,7 +198,8 @@ impl Mirror {
 
     /// Lanes with something to send. Those that are known to be unregistered and still are have nothing to do.
     async fn due(&self) -> Result<Vec<LaneKey>, MirrorError> {
-        let due = queries::due_lanes(&self.means.db, (self.means.options.now)()).await?;
+        let orphans: Vec<Uuid> = self.orphans().values().copied().collect();
+        let due = queries::due_lanes(&self.means.db, (self.means.options.now)(), &orphans).await?;
         let idle = |lane: &DueLane| lane.state == State::Unregistered && !self.registered(&lane.key);
         Ok(due.into_iter().filter(|lane| !idle(lane)).map(|lane| lane.key).collect())
     }
@@ -230,7 +231,7 @@ impl Mirror {
     fn tell(&self, result: Result<(), MirrorError>) {
         if let Err(error) = result {
             self.means.metrics.fault("database");
-            tracing::warn!(error = &error as &dyn std::error::Error, "the mirror could not reach its own database");
+            tracing::warn!(error = cause(&error), "the mirror could not reach its own database");
         }
     }
 }
@@ -260,7 +261,7 @@ impl Lanes {
         let (id, result) = match ended {
             Ok((id, result)) => (id, result.map(drop)),
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a lane's task broke");
+                tracing::error!(error = cause(&error), "a lane's task broke");
                 (error.id(), Ok(()))
             }
         };

@@ -144,11 +144,11 @@ pub(crate) async fn renew(db: &Database, key: &LaneKey, holder: Uuid, lease: Dur
 /// A pause outlasts what was under way; a nudge since the attempt began outlasts the wait that the attempt earned.
 const SETTLE: &str = "update lanes
     set acknowledged_seq = greatest(acknowledged_seq, $4),
-        state = case when state = 'paused' then state else $5 end,
+        state = case when state = 'paused' then state else $5::text end,
         failures = $6,
         parked_in_row = $7,
-        next_attempt_at = case when nudges <> $8 or state = 'paused' then null else $9 end,
-        last_error = coalesce($10, last_error),
+        next_attempt_at = case when nudges <> $8 or state = 'paused' then null else $9::timestamptz end,
+        last_error = coalesce($10::jsonb, last_error),
         lease_until = case when $11::float8 is null then null else clock_timestamp() + $11 * interval '1 second' end,
         lease_holder = case when $11::float8 is null then null else lease_holder end
   where network = $1 and destination = $2 and lease_holder = $3 and lease_until > clock_timestamp()

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use dpg_eventstore::Database;
+use uuid::Uuid;
 
 use super::{LaneKey, key, query, state};
 use crate::MirrorError;
@@ -27,8 +28,8 @@ pub struct DueEvent {
     pub payload: String,
 }
 
-/// Lanes that have something to send now and that nobody holds.
-pub(crate) async fn due_lanes(db: &Database, now: DateTime<Utc>) -> Result<Vec<DueLane>, MirrorError> {
+/// Lanes that have something to send now and that nobody holds, but for holders who are `ours` and have gone.
+pub(crate) async fn due_lanes(db: &Database, now: DateTime<Utc>, ours: &[Uuid]) -> Result<Vec<DueLane>, MirrorError> {
     let rows = query(
         db,
         "select h.network, h.destination, coalesce(l.state, 'ready')
@@ -36,8 +37,8 @@ pub(crate) async fn due_lanes(db: &Database, now: DateTime<Utc>) -> Result<Vec<D
           where h.seq > coalesce(l.acknowledged_seq, 0)
             and coalesce(l.state, 'ready') <> 'paused'
             and (l.next_attempt_at is null or l.next_attempt_at <= $1)
-            and (l.lease_until is null or l.lease_until <= clock_timestamp())",
-        &[&now],
+            and (l.lease_until is null or l.lease_until <= clock_timestamp() or l.lease_holder = any ($2))",
+        &[&now, &ours],
     )
     .await?;
     rows.iter().map(|row| Ok(DueLane { key: key(row)?, state: state(row, 2)? })).collect()
