@@ -9,7 +9,7 @@ const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
 const PUBLIC_PREFIX: &str = "ed25519:";
 
-/// Why a key can't be used. Never holds the key.
+/// Why a key can't be used, or nothing signed with it. Never holds the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Not base64, or PEM without its markers.
@@ -24,6 +24,9 @@ pub enum KeyError {
     /// The system gave no randomness.
     #[error("no randomness from the system")]
     Randomness,
+    /// A part of the request that has to be covered is missing.
+    #[error("the request lacks a part that the signature covers")]
+    Request,
 }
 
 /// An instance's private key. Its `Debug` shows the public half only.

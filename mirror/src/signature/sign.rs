@@ -34,7 +34,7 @@ impl SignedHeaders {
 /// Signs a request with a fresh nonce. `keyid` is our registered instance URL.
 ///
 /// # Errors
-/// [`KeyError::Randomness`] when there is none for the nonce.
+/// [`KeyError::Randomness`] when there is none for the nonce; [`KeyError::Request`] when the request lacks a part.
 pub fn sign(
     key: &PeerKey,
     keyid: &str,
@@ -44,7 +44,7 @@ pub fn sign(
 ) -> Result<SignedHeaders, KeyError> {
     let mut nonce = [0u8; 16];
     SystemRandom::new().fill(&mut nonce).map_err(|_| KeyError::Randomness)?;
-    Ok(sign_with_nonce(key, keyid, head, body, now, &URL_SAFE_NO_PAD.encode(nonce)))
+    sign_with_nonce(key, keyid, head, body, now, &URL_SAFE_NO_PAD.encode(nonce))
 }
 
 pub(super) fn sign_with_nonce(
@@ -54,7 +54,7 @@ pub(super) fn sign_with_nonce(
     body: &[u8],
     now: DateTime<Utc>,
     nonce: &str,
-) -> SignedHeaders {
+) -> Result<SignedHeaders, KeyError> {
     let content_digest = content_digest(body);
     let mut headers: Vec<(&str, &str)> =
         head.headers.iter().copied().filter(|(name, _)| !name.eq_ignore_ascii_case("content-digest")).collect();
@@ -76,11 +76,10 @@ pub(super) fn sign_with_nonce(
         ("alg".to_owned(), Item::String(ALGORITHM.to_owned())),
         ("tag".to_owned(), Item::String(TAG.to_owned())),
     ];
-    // Only components that are present were chosen.
-    let base = signature_base(&head, &components, &parameters).unwrap_or_default();
-    SignedHeaders {
+    let base = signature_base(&head, &components, &parameters).map_err(|_| KeyError::Request)?;
+    Ok(SignedHeaders {
         signature_input: format!("{LABEL}={}", structured::inner_list(&components, &parameters)),
         signature: format!("{LABEL}=:{}:", STANDARD.encode(key.sign(base.as_bytes()))),
         content_digest,
-    }
+    })
 }

@@ -40,7 +40,7 @@ fn check(head: &RequestHead<'_>, body: &str, now: DateTime<Utc>) -> Result<Verif
 fn the_contracts_test_vector() {
     let key = PeerKey::parse(PRIVATE).unwrap();
     assert_eq!(key.public_key(), PublicKey::parse(PUBLIC).unwrap());
-    let signed = sign_with_nonce(&key, KEYID, &head(&[]), BODY.as_bytes(), at(), "q83vEjRWeJCrze8SNFZ4kA");
+    let signed = sign_with_nonce(&key, KEYID, &head(&[]), BODY.as_bytes(), at(), "q83vEjRWeJCrze8SNFZ4kA").unwrap();
     assert_eq!(signed.content_digest, DIGEST);
     assert_eq!(signed.signature_input, INPUT);
     assert_eq!(signed.signature, SIGNATURE);

@@ -66,6 +66,8 @@ pub(crate) struct Bed {
     pub(crate) clock: Clock,
     pub(crate) contract: Arc<Contract>,
     url: String,
+    /// Looks and never works.
+    observer: Mirror,
 }
 
 impl Bed {
@@ -77,7 +79,16 @@ impl Bed {
         admin_db.client().await.unwrap().batch_execute(&format!("create database {name}")).await.unwrap();
         let mut url = Url::parse(&admin).unwrap();
         url.set_path(&name);
-        let bed = Self { db: open(url.as_str()), clock: Clock::new(), contract: Arc::default(), url: url.into() };
+        let contract: Arc<Contract> = Arc::default();
+        let observer = mirror(
+            &url,
+            &contract,
+            MirrorOptions::default(),
+            Duration::from_secs(1),
+            None,
+            &prometheus::Registry::new(),
+        );
+        let bed = Self { db: open(url.as_str()), clock: Clock::new(), contract, url: url.into(), observer };
         dpg_eventstore::migrate::migrate(&bed.db).await.unwrap();
         bed.sql(
             "create table event_log_1 partition of event_log for values in ('yellow_dot') partition by range (position);
@@ -138,7 +149,7 @@ impl Bed {
     }
 
     pub(crate) async fn lane(&self, destination: &str) -> LaneStatus {
-        let lanes = self.mirror().lanes().await.unwrap();
+        let lanes = self.observer.lanes().await.unwrap();
         lanes.into_iter().find(|lane| lane.key.destination == destination).expect("a lane")
     }
 
@@ -171,10 +182,21 @@ impl Bed {
         signer: Option<Signer>,
         metrics: &prometheus::Registry,
     ) -> Mirror {
-        let client = PeerClient::new(PeerOptions { timeout, guard: Guard::open(), signer }).unwrap();
-        let metrics = MirrorMetrics::new(metrics).unwrap();
-        Mirror::new(open(&self.url), client, self.contract.clone(), metrics, options)
+        mirror(&self.url.parse().unwrap(), &self.contract, options, timeout, signer, metrics)
     }
+}
+
+fn mirror(
+    database: &Url,
+    contract: &Arc<Contract>,
+    options: MirrorOptions,
+    timeout: Duration,
+    signer: Option<Signer>,
+    metrics: &prometheus::Registry,
+) -> Mirror {
+    let client = PeerClient::new(PeerOptions { timeout, guard: Guard::open(), signer }).unwrap();
+    let metrics = MirrorMetrics::new(metrics).unwrap();
+    Mirror::new(open(database.as_str()), client, contract.clone(), metrics, options)
 }
 
 fn open(url: &str) -> Database {

@@ -119,6 +119,19 @@ async fn garbage_and_closed_ports_are_unreachable() {
 }
 
 #[tokio::test]
+async fn an_answer_without_end_is_a_failure() {
+    let bed = Bed::new().await;
+    let endless = format!(r#"{{"event_id":"{}"}}"#, "x".repeat(dpg_mirror::peer::MAX_ANSWER_BYTES));
+    let peer = Peer::start(Answer::Status(201, endless.leak()));
+    bed.contract.register(&peer.destination, &peer.url);
+    bed.owe(&peer.destination, 1).await;
+    bed.mirror_of(bed.options(), Duration::from_secs(20), None, &prometheus::Registry::new()).step().await.unwrap();
+    let lane = bed.lane(&peer.destination).await;
+    assert_eq!((lane.state, lane.waiting()), (State::BackingOff, 1));
+    assert_eq!(lane.last_error.unwrap()["error"], "answer_too_large");
+}
+
+#[tokio::test]
 async fn an_event_that_the_application_refuses_is_parked_and_the_others_go_on() {
     let bed = Bed::new().await;
     let peer = Peer::start(Answer::Status(422, r#"{"error":"INVALID","message":"no such thing"}"#));
