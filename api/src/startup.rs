@@ -1,0 +1,341 @@
+//! Puts the rooms of a process together: configuration, contract, database, schema, then whichever rooms its role has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dpg_eventstore::append::AppendOptions;
+use dpg_eventstore::migrate::{MigrateError, migrate};
+use dpg_eventstore::partitions::{PartitionError, ensure_network};
+use dpg_eventstore::{Appender, Database, DatabaseError, SessionOptions, StreamLocks, Wake};
+use dpg_mirror::signature::PeerKey;
+use dpg_mirror::{Contacts, Guard, Mirror, MirrorMetrics, MirrorOptions, PeerClient, PeerOptions, Signer};
+use dpg_projector::{Projector, Readers, Tables, TablesError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use url::Url;
+
+use crate::app::{App, Contact};
+use crate::auth::{AuthOptions, Authenticator, delivery};
+use crate::cache::Redis;
+use crate::config::{Config, DatabaseSource, Problem, Secret};
+use crate::contract::{Contracts, InstanceUrl, LoadOptions};
+use crate::embedded::{Embedded, EmbeddedError};
+use crate::{maintenance, server};
+
+/// How long a database that is not there yet is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Where the private Postgres of a development server lives.
+pub const EMBEDDED_ROOT: &str = ".dpg";
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Role {
+    /// Answers HTTP.
+    pub api: bool,
+    /// Folds the log.
+    pub projector: bool,
+    /// Delivers to peers.
+    pub mirror: bool,
+}
+
+impl Role {
+    /// All in one process.
+    pub const SERVE: Self = Self { api: true, projector: true, mirror: true };
+    /// HTTP only.
+    pub const API: Self = Self { api: true, projector: false, mirror: false };
+    /// The projector only.
+    pub const PROJECTOR: Self = Self { api: false, projector: true, mirror: false };
+    /// The mirror only.
+    pub const MIRROR: Self = Self { api: false, projector: false, mirror: true };
+}
+
+/// Why a process did not start, or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Variables that are missing or do not fit.
+    #[error("the configuration is not valid:{}", list(.0))]
+    Config(Vec<Problem>),
+    /// The contract can't be used.
+    #[error("the network contract is not valid:{}", list(.0))]
+    Contract(Vec<crate::contract::Problem>),
+    /// The private Postgres did not start.
+    #[error("{0}")]
+    Embedded(#[from] EmbeddedError),
+    /// The database is away.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The schema is not what it should be.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// The log's tables could not be made.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    /// The projected tables could not be made.
+    #[error(transparent)]
+    Tables(#[from] TablesError),
+    /// Something that only a wrong setting can cause.
+    #[error("{what}")]
+    Setting {
+        /// What it was for.
+        what: &'static str,
+        /// What was wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The port could not be had.
+    #[error("the HTTP server failed")]
+    Http(#[source] std::io::Error),
+}
+
+fn list(problems: &[impl std::fmt::Display]) -> String {
+    problems.iter().map(|problem| format!("\n  - {problem}")).collect()
+}
+
+fn setting<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> StartError {
+    move |source| StartError::Setting { what, source: Box::new(source) }
+}
+
+/// A database that is there and migrated, with the private server that runs it, if there is one.
+pub struct Store {
+    url: Secret<String>,
+    embedded: Option<Embedded>,
+}
+
+impl Store {
+    /// Starts or finds the database and brings its schema up to date. One that is not there yet is waited for.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open(config: &Config) -> Result<Self, StartError> {
+        let (url, embedded) = match &config.database {
+            DatabaseSource::Url(url) => (url.clone(), None),
+            DatabaseSource::Embedded => {
+                let embedded = Embedded::start(std::path::Path::new(EMBEDDED_ROOT)).await?;
+                embedded.ensure_database("dpg").await?;
+                (Secret::new(embedded.url("dpg")), Some(embedded))
+            }
+        };
+        let store = Self { url, embedded };
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    async fn migrate(&self) -> Result<(), StartError> {
+        let database = self.pool(&SessionOptions::new("dpg migrate", 2))?;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match migrate(&database).await {
+                Err(MigrateError::Database(error)) if tokio::time::Instant::now() < deadline => {
+                    tracing::warn!(error = %error, "waiting for the database");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                result => break result?,
+            };
+        }
+        Tables::new(database).ensure().await?;
+        Ok(())
+    }
+
+    /// A pool of connections.
+    ///
+    /// # Errors
+    /// When the connection string can't be read.
+    pub fn pool(&self, options: &SessionOptions) -> Result<Database, StartError> {
+        Ok(Database::open(self.url.expose(), options)?)
+    }
+
+    /// Stops the private server, if it is ours to stop.
+    pub async fn close(self) {
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await;
+        }
+    }
+}
+
+/// Loads the contract; its warnings go to the log.
+///
+/// # Errors
+/// [`StartError::Contract`] with every problem.
+pub fn load_contracts(config: &Config) -> Result<Contracts, StartError> {
+    let options = LoadOptions {
+        own_url: InstanceUrl::parse(&config.base_url).map_err(setting("API_DOMAIN is no instance URL"))?,
+        served: config.served_domains.clone(),
+        production: config.production(),
+        allow_extra: config.allow_extra_schema_data,
+    };
+    let (contracts, warnings) =
+        Contracts::load_file(&config.contract_file, &options).map_err(StartError::Contract)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(contracts)
+}
+
+/// Makes the partitions that the contract names, so that no write has to.
+async fn prepare_partitions(database: &Database, contracts: &Contracts) -> Result<(), StartError> {
+    let tables = Tables::new(database.clone());
+    for network in contracts.served_networks() {
+        ensure_network(database, &network).await?;
+        for action_type in contracts.network(&network).into_iter().flat_map(|network| network.action_types()) {
+            tables.ensure_action_partition(&network, action_type).await?;
+        }
+    }
+    for (network, domain) in contracts.served() {
+        tables.ensure_item_partition(network, domain).await?;
+    }
+    Ok(())
+}
+
+/// Our key pair for peers: the private half, and the public one as it is shown.
+fn peer_key(config: &Config) -> Result<Option<Arc<PeerKey>>, StartError> {
+    match &config.peer_private_key {
+        None => Ok(None),
+        Some(text) => {
+            let key = PeerKey::parse(text.expose()).map_err(setting("PEER_PRIVATE_KEY can't be used"))?;
+            Ok(Some(Arc::new(key)))
+        }
+    }
+}
+
+fn peer_client(config: &Config, key: Option<Arc<PeerKey>>, keyid: String) -> Result<PeerClient, StartError> {
+    let allow = &config.peer_allow_private;
+    let allowed: Vec<String> = allow.networks.iter().map(ToString::to_string).chain(allow.hosts.iter().cloned()).collect();
+    let guard = match config.production() {
+        true => Guard::public_only(allowed.iter().map(String::as_str))
+            .map_err(setting("PEER_ALLOW_PRIVATE can't be used"))?,
+        false => Guard::open(),
+    };
+    let signer = key.map(|key| Signer { key, keyid });
+    let options = PeerOptions { timeout: config.peer_timeout, guard, signer };
+    PeerClient::new(options).map_err(setting("the client for peers could not be made"))
+}
+
+/// What the mirror asks of the contract.
+struct Registered(Arc<Contracts>);
+
+impl dpg_mirror::Registry for Registered {
+    fn url(&self, network: &str, destination: &str) -> Option<Url> {
+        let destination = InstanceUrl::parse(destination).ok()?;
+        self.0.registered_anywhere(network, &destination).and_then(|instance| Url::parse(instance.url()).ok())
+    }
+}
+
+/// Runs a process until `stop`, then lets everything that is under way finish.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn run(config: Config, role: Role, stop: CancellationToken) -> Result<(), StartError> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let contracts = Arc::new(load_contracts(&config)?);
+    let store = Store::open(&config).await?;
+    let result = run_on(&store, config, contracts, role, stop).await;
+    store.close().await;
+    result
+}
+
+async fn run_on(
+    store: &Store,
+    config: Config,
+    contracts: Arc<Contracts>,
+    role: Role,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
+    let config = Arc::new(config);
+    let metrics = prometheus::Registry::new();
+    let networks = contracts.served_networks().len();
+    let database = store.pool(&SessionOptions::new("dpg api", 16))?;
+    prepare_partitions(&database, &contracts).await?;
+    let key = peer_key(&config)?;
+    let peers = peer_client(&config, key.clone(), contracts.keyid())?;
+    let (wake, readers) = (Wake::default(), Readers::new(database.clone()));
+    // The API stops first, then the rest: what it has written is folded and, if it is quick, delivered.
+    let (rest, workers) = (CancellationToken::new(), TaskTracker::new());
+    workers.spawn(wake.clone().relay(database.clone(), rest.clone()));
+    if role.projector {
+        let folds = store.pool(&dpg_projector::session_options(3 * networks.max(1) + 3))?;
+        let counters = dpg_projector::Metrics::register(&metrics).map_err(setting("metrics clash"))?;
+        let projector = Projector::new(folds, wake.subscribe(), readers.clone(), counters);
+        let stop = rest.clone();
+        workers.spawn(async move { projector.run(stop).await });
+    }
+    let contact = contact(store, role, &peers, &contracts, &wake, &metrics, (&workers, &rest))?;
+    if role.api {
+        let appends = SessionOptions { lock_timeout: Duration::from_secs(5), ..SessionOptions::new("dpg append", 2 + 2 * networks) };
+        let counters = dpg_eventstore::metrics::Metrics::register(&metrics).map_err(setting("metrics clash"))?;
+        let log = Appender::new(store.pool(&appends)?, wake.clone(), AppendOptions::default(), counters);
+        let redis = match &config.redis {
+            Some(url) => Some(Redis::open(url.expose()).map_err(setting("REDIS_URL can't be used"))?),
+            None => None,
+        };
+        let app = App {
+            authenticator: Arc::new(authenticator(&config, database.clone())?),
+            own_public_keys: key.iter().map(|key| key.public().to_string()).collect(),
+            config,
+            database: database.clone(),
+            log: log.clone(),
+            streams: StreamLocks::default(),
+            contracts,
+            readers,
+            peers,
+            contact,
+            redis,
+            metrics,
+            projects: role.projector,
+            stopping: stop.clone(),
+        };
+        workers.spawn(maintenance::run(database, rest.clone()));
+        let served = server::run(app, stop).await;
+        log.drain().await;
+        rest.cancel();
+        workers.close();
+        workers.wait().await;
+        return served.map_err(StartError::Http);
+    }
+    stop.cancelled().await;
+    rest.cancel();
+    workers.close();
+    workers.wait().await;
+    Ok(())
+}
+
+/// Starts the mirror, if this process has one, and gives what tells lanes about contact.
+fn contact(
+    store: &Store,
+    role: Role,
+    peers: &PeerClient,
+    contracts: &Arc<Contracts>,
+    wake: &Wake,
+    metrics: &prometheus::Registry,
+    (workers, stop): (&TaskTracker, &CancellationToken),
+) -> Result<Contact, StartError> {
+    let lanes = store.pool(&SessionOptions { durable: false, ..SessionOptions::new("dpg mirror", 8) })?;
+    if !role.mirror {
+        let contacts = Contacts::new(lanes);
+        return Ok(Arc::new(move |instance: &str| contacts.contact(instance)));
+    }
+    let counters = MirrorMetrics::new(metrics).map_err(setting("metrics clash"))?;
+    let registry = Arc::new(Registered(contracts.clone()));
+    let mirror = Mirror::new(lanes, peers.clone(), registry, counters, MirrorOptions::default());
+    let (running, hints, stop) = (mirror.clone(), wake.subscribe(), stop.clone());
+    workers.spawn(async move { running.run(hints, stop).await });
+    Ok(Arc::new(move |instance: &str| mirror.contact(instance)))
+}
+
+fn authenticator(config: &Config, database: Database) -> Result<Authenticator, StartError> {
+    let options = AuthOptions {
+        instance_name: config.instance_name.clone(),
+        production: config.production(),
+        base_url: Url::parse(&config.base_url).map_err(setting("API_DOMAIN is no URL"))?,
+        secret: config.auth_secret.expose().clone(),
+        auth_middleware_enabled: config.auth_middleware_enabled,
+        test_codes: config.create_test_otp,
+        admin_domains: config.admin_domains.clone(),
+        allowed_origins: config.allowed_origins.clone(),
+        localhost_origins: config.localhost_origins,
+        trusted_proxies: config.trusted_proxies.clone(),
+        delivery: delivery::choose(config),
+    };
+    Authenticator::new(database, options).map_err(setting("authentication could not be set up"))
+}
