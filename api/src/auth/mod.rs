@@ -4,7 +4,6 @@
 //! asks Postgres, which is what makes a sign-out or a deleted key take effect at once. That stays cheap because all
 //! requests that wait share one query (see `probe`).
 
-mod address;
 mod admission;
 mod authenticator;
 mod codes;
