@@ -30,5 +30,14 @@ pub use options::AuthOptions;
 pub use prune::prune;
 pub use routes::configure;
 
+/// Whether somebody here has this id.
+///
+/// # Errors
+/// When the store can't be asked.
+pub async fn user_exists(database: &dpg_eventstore::Database, id: &str) -> Result<bool, StoreError> {
+    let client = database.client().await?;
+    Ok(users::by_id(&client, id).await?.is_some())
+}
+
 #[cfg(test)]
 mod tests;
