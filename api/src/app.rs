@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
+use chrono::{DateTime, Utc};
 use dpg_eventstore::{Appender, Database, Metadata, StreamLocks};
 use dpg_mirror::PeerClient;
 use dpg_projector::Readers;
@@ -28,6 +29,8 @@ pub struct App {
     pub streams: StreamLocks,
     /// The contract in force.
     pub contracts: Arc<Contracts>,
+    /// When it was loaded.
+    pub loaded_at: DateTime<Utc>,
     /// How far the tables that clients read have come.
     pub readers: Readers,
     /// Who is calling.

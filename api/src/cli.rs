@@ -118,7 +118,8 @@ async fn serve(role: Role) -> Result<(), Failure> {
 /// Ctrl-C and SIGTERM drain; a second one ends the process at once.
 async fn stop_on_signal(stop: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         tracing::error!("signals can't be watched: only a kill will stop this process");
         return;
     };
@@ -156,12 +157,13 @@ fn print_config() -> Result<ExitCode, Failure> {
 
 fn contract() -> Result<(), Failure> {
     let contracts = startup::load_contracts(&configure()?)?;
-    for network in contracts.network_ids() {
-        println!("{network}");
-        for entry in contracts.entries().iter().filter(|entry| entry["network"] == network.as_str()) {
-            if let (Some(domain), Some(item_type)) = (entry["domain"].as_str(), entry["item_type"].as_str()) {
-                println!("  {domain}/{item_type}");
-            }
+    for network in contracts.networks() {
+        println!("{}", network.id());
+        for domain in network.domains() {
+            println!("  domain {}: {}", domain.id, domain.type_names().join(", "));
+        }
+        for action in network.actions() {
+            println!("  action {}: {} interactions", action.action_type, action.interactions.len());
         }
     }
     Ok(())

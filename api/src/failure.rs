@@ -38,9 +38,7 @@ impl From<QueryError> for ApiError {
         match &error {
             QueryError::Database(_) => away(&error),
             QueryError::Sql(sql) => of_sql(sql, &error),
-            QueryError::Cursor => {
-                Self::validation(vec![Fault::new("/cursor", "is not a cursor of this query")])
-            }
+            QueryError::Cursor => Self::validation(vec![Fault::new("/cursor", "is not a cursor of this query")]),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::app::{App, Contact};
 use crate::auth::{AuthOptions, Authenticator, delivery};
 use crate::cache::Redis;
 use crate::config::{Config, DatabaseSource, Problem, Secret};
-use crate::contract::{Contracts, InstanceUrl, LoadOptions};
+use crate::contract::{Binding, Contracts, InstanceUrl, LoadOptions};
 use crate::embedded::{Embedded, EmbeddedError};
 use crate::http::metrics::HttpMetrics;
 use crate::{maintenance, server};
@@ -163,14 +163,14 @@ impl Store {
 /// # Errors
 /// [`StartError::Contract`] with every problem.
 pub fn load_contracts(config: &Config) -> Result<Contracts, StartError> {
+    let served = config.served_domains.iter().cloned();
     let options = LoadOptions {
         own_url: InstanceUrl::parse(&config.base_url).map_err(setting("API_DOMAIN is no instance URL"))?,
-        served: config.served_domains.clone(),
+        served: served.map(|(network, domain)| Binding { network, domain }).collect(),
         production: config.production(),
         allow_extra: config.allow_extra_schema_data,
     };
-    let (contracts, warnings) =
-        Contracts::load_file(&config.contract_file, &options).map_err(StartError::Contract)?;
+    let (contracts, warnings) = Contracts::load_file(&config.contract_file, &options).map_err(StartError::Contract)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -182,11 +182,11 @@ async fn prepare_partitions(database: &Database, contracts: &Contracts) -> Resul
     let tables = Tables::new(database.clone());
     for network in contracts.served_networks() {
         ensure_network(database, &network).await?;
-        for action_type in contracts.network(&network).into_iter().flat_map(|network| network.action_types()) {
-            tables.ensure_action_partition(&network, action_type).await?;
+        for action in contracts.network(&network).into_iter().flat_map(|network| network.actions()) {
+            tables.ensure_action_partition(&network, &action.action_type).await?;
         }
     }
-    for (network, domain) in contracts.served() {
+    for Binding { network, domain } in contracts.served() {
         tables.ensure_item_partition(network, domain).await?;
     }
     Ok(())
@@ -205,7 +205,8 @@ fn peer_key(config: &Config) -> Result<Option<Arc<PeerKey>>, StartError> {
 
 fn peer_client(config: &Config, key: Option<Arc<PeerKey>>, keyid: String) -> Result<PeerClient, StartError> {
     let allow = &config.peer_allow_private;
-    let allowed: Vec<String> = allow.networks.iter().map(ToString::to_string).chain(allow.hosts.iter().cloned()).collect();
+    let allowed: Vec<String> =
+        allow.networks.iter().map(ToString::to_string).chain(allow.hosts.iter().cloned()).collect();
     let guard = match config.production() {
         true => Guard::public_only(allowed.iter().map(String::as_str))
             .map_err(setting("PEER_ALLOW_PRIVATE can't be used"))?,
@@ -222,7 +223,7 @@ struct Registered(Arc<Contracts>);
 impl dpg_mirror::Registry for Registered {
     fn url(&self, network: &str, destination: &str) -> Option<Url> {
         let destination = InstanceUrl::parse(destination).ok()?;
-        self.0.registered_anywhere(network, &destination).and_then(|instance| Url::parse(instance.url()).ok())
+        self.0.registered_anywhere(network, &destination).and_then(|instance| Url::parse(instance.url.as_str()).ok())
     }
 }
 
@@ -357,6 +358,7 @@ impl<'s> Rooms<'s> {
             log,
             streams: StreamLocks::default(),
             contracts: self.contracts.clone(),
+            loaded_at: chrono::Utc::now(),
             readers: self.readers.clone(),
             authenticator: Arc::new(authenticator(&self.config, self.database.clone())?),
             peers: self.peers.clone(),

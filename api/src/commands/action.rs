@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::payload::{ActionPayload, ActionState, Coordinates, HistoryRow, ItemRef, LoadedAction, Party};
-use crate::contract::{Contracts, InstanceUrl, Interaction, Refusal, Role};
+use crate::contract::{Contracts, EventContext, InstanceUrl, Interaction, ItemKind, Refusal, Role};
 use crate::http::{ApiError, Fault};
 
 /// The namespace of event identities (CONTRACT 3.4).
@@ -74,7 +74,7 @@ pub fn check_request<'c>(
 /// # Errors
 /// 400 `INVALID_ACTION_REQUEST` with `details`.
 pub fn check_requirements(interaction: &Interaction, requirements: &Map<String, Value>) -> Result<(), ApiError> {
-    let faults = interaction.validate_requirements(&Value::Object(requirements.clone()), "/requirements_snapshot");
+    let faults = interaction.check_requirements(requirements);
     if faults.is_empty() {
         return Ok(());
     }
@@ -85,7 +85,11 @@ pub fn check_requirements(interaction: &Interaction, requirements: &Map<String, 
 ///
 /// # Errors
 /// 400 `INVALID_ACTION_REQUEST`, `INVALID_ACTION_EVENT`.
-pub fn perform(contracts: &Contracts, wanted: Perform, metadata: Metadata) -> Result<(NewEvent, ActionPayload), ApiError> {
+pub fn perform(
+    contracts: &Contracts,
+    wanted: Perform,
+    metadata: Metadata,
+) -> Result<(NewEvent, ActionPayload), ApiError> {
     let interaction = check_request(contracts, &wanted.action_type, &wanted.source.item, &wanted.target.item)?;
     check_requirements(interaction, &wanted.requirements)?;
     let state = ActionState {
@@ -121,18 +125,16 @@ pub struct StatusChange {
     pub event_payload: Option<Map<String, Value>>,
 }
 
-/// The roles that a user has in an action. Whether a side is ours was decided when the action was stored.
+/// The role that a user has in an action, if any. Whether a side is ours was decided when the action was stored.
 #[must_use]
-pub fn roles_of(action: &ActionState, user: &str) -> Vec<Role> {
+pub fn role_of(action: &ActionState, user: &str) -> Option<Role> {
     let owns = |party: &Party| party.here && party.owner.as_deref() == Some(user);
-    let mut roles = Vec::new();
-    if owns(&action.target) {
-        roles.push(Role::Target);
+    match (owns(&action.source), owns(&action.target)) {
+        (true, true) => Some(Role::Both),
+        (true, false) => Some(Role::Source),
+        (false, true) => Some(Role::Target),
+        (false, false) => None,
     }
-    if owns(&action.source) {
-        roles.push(Role::Source);
-    }
-    roles
 }
 
 /// Changes the status of an action that is held here; `coordinates` are those of source and target.
@@ -143,18 +145,16 @@ pub fn roles_of(action: &ActionState, user: &str) -> Vec<Role> {
 pub fn update_status(
     contracts: &Contracts,
     action: &LoadedAction,
-    roles: &[Role],
+    role: Option<Role>,
     change: StatusChange,
     coordinates: (Coordinates, Coordinates),
     metadata: Metadata,
 ) -> Result<(NewEvent, ActionPayload), ApiError> {
     let present = &action.state;
-    if roles.is_empty() {
-        return Err(not_owned());
-    }
+    let role = role.ok_or_else(not_owned)?;
     let interaction = interaction(contracts, &present.action_type, &present.source.item, &present.target.item)
         .ok_or_else(|| invalid_event("The contract no longer has this interaction.", Vec::new()))?;
-    may_set(interaction, roles, present, &change.status)?;
+    may_set(interaction, role, present, &change.status)?;
     if present.update_count >= LAST_COUNT {
         return Err(conflict());
     }
@@ -173,24 +173,19 @@ pub fn update_status(
     Ok((event, payload))
 }
 
-/// One person may have both roles: what either may do is allowed, and the most telling refusal is given.
-fn may_set(interaction: &Interaction, roles: &[Role], present: &ActionState, status: &str) -> Result<(), ApiError> {
-    let mut refusals = Vec::new();
-    for role in roles {
-        match interaction.may_set(*role, &present.action_status, status, present.update_count) {
-            Ok(()) => return Ok(()),
-            Err(refusal) => refusals.push(refusal),
+fn may_set(interaction: &Interaction, role: Role, present: &ActionState, status: &str) -> Result<(), ApiError> {
+    let count = u32::try_from(present.update_count).unwrap_or(u32::MAX);
+    interaction.may_set(role, &present.action_status, status, count).map_err(|refusal| match refusal {
+        Refusal::NotAllowed => not_owned(),
+        Refusal::NotInEnum => {
+            let message = format!("{status} is no status of {}.", present.action_type);
+            ApiError::new(StatusCode::BAD_REQUEST, "INVALID_ACTION_STATUS", message)
         }
-    }
-    if refusals.contains(&Refusal::NotInEnum) {
-        let message = format!("{status} is no status of {}.", present.action_type);
-        return Err(ApiError::new(StatusCode::BAD_REQUEST, "INVALID_ACTION_STATUS", message));
-    }
-    if refusals.contains(&Refusal::NotFromHere) {
-        let message = format!("The action can't go from {} to {status}.", present.action_status);
-        return Err(ApiError::new(StatusCode::CONFLICT, "INVALID_TRANSITION", message));
-    }
-    Err(not_owned())
+        Refusal::NotFromHere => {
+            let message = format!("The action can't go from {} to {status}.", present.action_status);
+            ApiError::new(StatusCode::CONFLICT, "INVALID_TRANSITION", message)
+        }
+    })
 }
 
 fn interaction<'c>(
@@ -199,12 +194,13 @@ fn interaction<'c>(
     source: &ItemRef,
     target: &ItemRef,
 ) -> Option<&'c Interaction> {
-    contracts.interaction(
-        &target.item_network,
-        action_type,
-        (&source.item_network, &source.item_domain, &source.item_type),
-        (&target.item_domain, &target.item_type),
-    )
+    contracts.interaction(action_type, kind_of(source), kind_of(target))
+}
+
+/// What the contract's interactions tell items by.
+#[must_use]
+pub fn kind_of(item: &ItemRef) -> ItemKind<'_> {
+    ItemKind { network: &item.item_network, domain: &item.item_domain, item_type: &item.item_type }
 }
 
 /// Builds and checks the event's payload (CONTRACT 5.1), and the history row that carries it.
@@ -215,24 +211,19 @@ fn with_history(
     remarks: Option<String>,
     (source, target): (Coordinates, Coordinates),
 ) -> Result<ActionPayload, ApiError> {
-    let context = [
-        ("action_type", Value::from(state.action_type.clone())),
-        ("source_item", json!(state.source.item)),
-        ("target_item", json!(state.target.item)),
-        ("requirements_snapshot", Value::Object(state.requirements_snapshot.clone())),
-    ];
-    let event_payload = interaction.build_payload(
-        &context,
-        &state.requirements_snapshot,
-        client_payload,
-        &state.action_status,
-        remarks.as_deref(),
-    );
-    let faults = interaction.check_payload(&event_payload, "/event_payload");
+    let context = EventContext {
+        action_type: &state.action_type,
+        source_item: &json!(state.source.item),
+        target_item: &json!(state.target.item),
+        requirements_snapshot: &state.requirements_snapshot,
+    };
+    let event_payload = interaction.build_payload(&context, client_payload, &state.action_status, remarks.as_deref());
+    let faults = interaction.check_payload(&event_payload);
     if !faults.is_empty() {
         return Err(invalid_event("The event does not fit the contract's event_schema.", faults));
     }
-    let origin = InstanceUrl::parse(&state.target.item.item_instance_url).map_err(|error| ApiError::internal(&error))?;
+    let origin =
+        InstanceUrl::parse(&state.target.item.item_instance_url).map_err(|error| ApiError::internal(&error))?;
     let event = HistoryRow {
         event_id: event_id(&origin, state.action_id, state.update_count),
         origin_instance_domain: state.target.item.item_instance_url.clone(),
@@ -280,7 +271,8 @@ fn event_of(
 /// Size of the body that the mirror will send.
 fn mirrored_bytes(payload: &ActionPayload) -> Result<usize, ApiError> {
     let text = to_raw_value(payload).map_err(|error| ApiError::internal(&error))?;
-    let body = dpg_mirror::body::event_body(text.get(), chrono::DateTime::UNIX_EPOCH).map_err(|error| ApiError::internal(&error))?;
+    let body = dpg_mirror::body::event_body(text.get(), chrono::DateTime::UNIX_EPOCH)
+        .map_err(|error| ApiError::internal(&error))?;
     Ok(body.json.len())
 }
 

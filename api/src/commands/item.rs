@@ -103,8 +103,7 @@ pub fn update(
     payload.created_position = Some(item.created_position);
     let mut private = private;
     if let Some(state) = change.state {
-        let checked =
-            check_state(contracts, &payload.item_network, &payload.item_domain, &payload.item_type, state)?;
+        let checked = check_state(contracts, &payload.item_network, &payload.item_domain, &payload.item_type, state)?;
         payload.item_schema_url = checked.schema_url;
         payload.item_state = checked.public;
         private = checked.private;
@@ -156,11 +155,11 @@ fn check_state(
     item_type: &str,
     state: Map<String, Value>,
 ) -> Result<Checked, ApiError> {
-    let kind = contracts
-        .item_type(network, domain, item_type)
-        .map_err(|problem| invalid_state(network, domain, item_type, vec![Fault::new("/item_type", problem.to_string())]))?;
+    let kind = contracts.item_type(network, domain, item_type).map_err(|problem| {
+        invalid_state(network, domain, item_type, vec![Fault::new("/item_type", problem.to_string())])
+    })?;
     let state = Value::Object(state);
-    let faults = kind.validate(&state, "/item_state");
+    let faults = kind.validate(&state);
     if !faults.is_empty() {
         return Err(invalid_state(network, domain, item_type, faults));
     }

@@ -124,7 +124,8 @@ fn succeed(present: &ActionState, event: ActionState, tells_requirements: bool) 
 fn same_action(known: &ActionState, told: &ActionState, origin: &InstanceUrl) -> bool {
     let same_party = |known: &Party, told: &Party| {
         let (a, b) = (&known.item, &told.item);
-        (&a.item_network, &a.item_domain, &a.item_type, a.item_id) == (&b.item_network, &b.item_domain, &b.item_type, b.item_id)
+        (&a.item_network, &a.item_domain, &a.item_type, a.item_id)
+            == (&b.item_network, &b.item_domain, &b.item_type, b.item_id)
             && same_instance(&a.item_instance_url, &b.item_instance_url)
     };
     known.action_type == told.action_type

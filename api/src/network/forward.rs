@@ -17,12 +17,12 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use super::held::{Performed, StatusSet};
 use super::perform::Asked;
 use crate::app::App;
 use crate::commands::action::StatusChange;
 use crate::commands::payload::LoadedAction;
 use crate::http::ApiError;
-use super::held::{Performed, StatusSet};
 use crate::writes::{Answer, Keyed};
 
 /// Whose call is passed on.
@@ -105,7 +105,8 @@ pub async fn update_status(
         read: fields::<StatusSet>,
     };
     let answer = call.send(app, forward).await?;
-    let unknown_route = answer.status == StatusCode::NOT_FOUND && code_of(&answer) != Some("ACTION_NOT_FOUND".to_owned());
+    let unknown_route =
+        answer.status == StatusCode::NOT_FOUND && code_of(&answer) != Some("ACTION_NOT_FOUND".to_owned());
     if unknown_route {
         let message = "The target instance can't take a status change from the source's side.";
         return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "CANCEL_UNSUPPORTED_BY_TARGET", message));

@@ -7,16 +7,16 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::held::{loaded_action, stored_ref};
 use crate::app::App;
 use crate::commands::action::event_id;
 use crate::commands::mirrored::{Mirrored, MirroredEvent, identity_conflict, same_content, store as decide};
 use crate::commands::payload::{ActionPayload, ActionState, HistoryRow, Party, parse, timestamp};
-use crate::contract::InstanceUrl;
+use crate::contract::{InstanceUrl, ItemKind};
 use crate::http::fields::Fields;
-use crate::http::references::{ItemRefPlus, item_ref_plus};
+use crate::http::references::{ItemRef as ItemKey, ItemRefPlus, item_ref_plus};
 use crate::http::scalars::{instance_url, integer, name, number, object, owner, remarks, time, uuid};
 use crate::http::{ApiError, Form};
-use super::held::{loaded_action, stored_ref};
 use crate::writes::{Answer, TRIES, before_retry};
 
 /// A body of 4.14.
@@ -127,7 +127,8 @@ struct Stored {
 /// `EVENT_IDENTITY_CONFLICT`.
 pub async fn store(app: &App, body: EventBody, mut metadata: Metadata) -> Result<Answer, ApiError> {
     let origin = registered_origin(app, &body)?;
-    let (source, own_url) = (&body.source.item, app.contracts.own_instance_url(&body.source.item.network, &body.source.item.domain));
+    let (source, own_url) =
+        (&body.source.item, app.contracts.own_instance_url(&body.source.item.network, &body.source.item.domain));
     if !is_own(app, &body.source.instance_url) {
         let message = "The source item's instance is not this one.";
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "INVALID_SOURCE_INSTANCE", message));
@@ -184,7 +185,10 @@ fn registered_origin(app: &App, body: &EventBody) -> Result<String, ApiError> {
     }
     let item = &body.target.item;
     // Without trust (`PEER_AUTH=off` too) the origin is registered: that was checked before.
-    app.contracts.registered(&item.network, &item.domain, &origin).map(|i| i.url().to_owned()).ok_or_else(mismatch)
+    app.contracts
+        .registered(&item.network, &item.domain, &origin)
+        .map(|i| i.url.as_str().to_owned())
+        .ok_or_else(mismatch)
 }
 
 fn is_own(app: &App, url: &str) -> bool {
@@ -211,17 +215,16 @@ async fn source_owner(app: &App, body: &EventBody) -> Result<String, ApiError> {
 /// A mirror records what happened: the payload is checked without the rule of the status `enum`.
 fn check_payload(app: &App, body: &EventBody) -> Result<(), ApiError> {
     let (source, target) = (&body.source.item, &body.target.item);
-    let interaction = app.contracts.interaction(
-        &target.network,
-        &body.action_type,
-        (&source.network, &source.domain, &source.item_type),
-        (&target.domain, &target.item_type),
-    );
+    let interaction = app.contracts.interaction(&body.action_type, kind_of(source), kind_of(target));
     let Some(interaction) = interaction else {
         return Err(invalid(format!("The contract has no such interaction for {}.", body.action_type)));
     };
-    let faults = interaction.check_payload(&body.event_payload, "/event_payload");
+    let faults = interaction.check_payload(&body.event_payload);
     if faults.is_empty() { Ok(()) } else { Err(invalid("event_payload is not valid.").with_details(faults)) }
+}
+
+fn kind_of(item: &ItemKey) -> ItemKind<'_> {
+    ItemKind { network: &item.network, domain: &item.domain, item_type: &item.item_type }
 }
 
 /// The answer for an event that was there already; another content is told, and the first stays.

@@ -6,11 +6,11 @@ use dpg_eventstore::{Appended, Command, Metadata};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::held::{Performed, local_item};
 use crate::app::App;
 use crate::commands::action::{Perform, perform};
 use crate::commands::payload::{Coordinates, ItemRef, LoadedItem, Party};
 use crate::http::ApiError;
-use super::held::{Performed, local_item};
 use crate::writes::{Answer, Keyed, TRIES, Tried, before_retry};
 
 /// What is asked of a target item, checked as far as the source can.
@@ -55,12 +55,7 @@ pub async fn perform_here(app: &App, asked: Asked, key: Option<&Keyed>, metadata
     Err(ApiError::unavailable())
 }
 
-async fn decide_on(
-    app: &App,
-    asked: &Asked,
-    action_id: Uuid,
-    own_url: &str,
-) -> Result<(Vec<Uuid>, Perform), ApiError> {
+async fn decide_on(app: &App, asked: &Asked, action_id: Uuid, own_url: &str) -> Result<(Vec<Uuid>, Perform), ApiError> {
     let target = here(app, &asked.target).await?.ok_or_else(target_not_found)?;
     let mut guards = vec![target.payload.item_id];
     let mut source_coordinates = None;

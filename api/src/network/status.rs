@@ -5,13 +5,13 @@ use actix_web::http::StatusCode;
 use dpg_eventstore::{Appended, Command, Metadata, read};
 use uuid::Uuid;
 
+use super::held::{StatusSet, loaded_action};
 use super::perform::{coordinates, here};
 use crate::app::App;
 use crate::commands::action::{StatusChange, conflict, update_status};
 use crate::commands::payload::LoadedAction;
 use crate::contract::Role;
 use crate::http::ApiError;
-use super::held::{StatusSet, loaded_action};
 use crate::writes::{Answer, Keyed, TRIES, Tried, before_retry};
 
 /// An action that is known here.
@@ -19,7 +19,7 @@ pub async fn known_action(app: &App, action: Uuid) -> Result<Option<LoadedAction
     loaded_action(read::load(&app.database, action).await?.as_ref())
 }
 
-/// Changes the status; `roles_of` tells in which roles the caller acts, or refuses.
+/// Changes the status; `role_of` tells in which role the caller acts, or refuses.
 ///
 /// # Errors
 /// Those of CONTRACT 4.11 for an action that is held here.
@@ -29,7 +29,7 @@ pub async fn set_status(
     change: StatusChange,
     key: Option<&Keyed>,
     metadata: Metadata,
-    roles_of: impl Fn(&LoadedAction) -> Result<Vec<Role>, ApiError>,
+    role_of: impl Fn(&LoadedAction) -> Result<Option<Role>, ApiError>,
 ) -> Result<Tried, ApiError> {
     for attempt in 0..TRIES {
         let turn = app.streams.lock(action_id).await;
@@ -40,9 +40,9 @@ pub async fn set_status(
             true => here(app, &action.state.source.item).await?,
             false => None,
         };
-        let roles = roles_of(&action)?;
+        let role = role_of(&action)?;
         let coordinates = (source.as_ref().and_then(coordinates), coordinates(&target));
-        let decided = update_status(&app.contracts, &action, &roles, change.clone(), coordinates, metadata.clone());
+        let decided = update_status(&app.contracts, &action, role, change.clone(), coordinates, metadata.clone());
         let (event, payload) = decided?;
         let network = action.state.partition_network;
         let idempotency = key.map(|key| key.record(StatusCode::OK, event.stream_id, event.version));

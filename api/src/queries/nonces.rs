@@ -10,9 +10,8 @@ use super::QueryError;
 /// [`QueryError`].
 pub async fn remember(database: &Database, keyid: &str, nonce: &str) -> Result<bool, QueryError> {
     let client = database.client().await?;
-    let statement = client
-        .prepare_cached("insert into seen_nonces (keyid, nonce) values ($1, $2) on conflict do nothing")
-        .await?;
+    let statement =
+        client.prepare_cached("insert into seen_nonces (keyid, nonce) values ($1, $2) on conflict do nothing").await?;
     Ok(client.execute(&statement, &[&keyid, &nonce]).await? == 1)
 }
 

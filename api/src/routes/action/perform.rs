@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 use crate::app::App;
 use crate::commands::action::{check_request, check_requirements};
 use crate::commands::payload::{LoadedItem, Party, parse};
-use crate::contract::overlay;
 use crate::http::ApiError;
 use crate::http::body::read_json;
 use crate::http::fields::collect;
@@ -76,7 +75,7 @@ async fn prepare(app: &App, user: &str, wanted: &Wanted) -> Result<Asked, ApiErr
     let target_ref = stored_ref(&target.item, &registered);
     let interaction = check_request(contracts, &wanted.action_type, &source_ref, &target_ref)?;
     let private = private_half(app, &item).await?;
-    let requirements = overlay(interaction, &wanted.requirements, &private);
+    let requirements = interaction.overlay(wanted.requirements.clone(), &private);
     check_requirements(interaction, &requirements)?;
     Ok(Asked {
         action_type: wanted.action_type.clone(),
@@ -97,8 +96,11 @@ fn registered_target(app: &App, target: &ItemRefPlus) -> Result<String, ApiError
         return Err(bad("INVALID_TARGET_ITEM", format!("{network} has no domain {domain}.")));
     }
     match app.contracts.registered(network, domain, &instance_url(&target.instance_url)?) {
-        Some(instance) => Ok(instance.url().to_owned()),
-        None => Err(bad("INVALID_TARGET_INSTANCE", format!("The target instance is not registered for {network}/{domain}."))),
+        Some(instance) => Ok(instance.url.as_str().to_owned()),
+        None => Err(bad(
+            "INVALID_TARGET_INSTANCE",
+            format!("The target instance is not registered for {network}/{domain}."),
+        )),
     }
 }
 

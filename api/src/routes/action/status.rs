@@ -9,7 +9,8 @@ use dpg_eventstore::idempotency::{Progress, Record};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::commands::action::{StatusChange, not_owned, roles_of};
+use crate::commands::action::{StatusChange, not_owned, role_of};
+use crate::commands::payload::LoadedAction;
 use crate::contract::Role;
 use crate::http::ApiError;
 use crate::http::body::read_json;
@@ -35,10 +36,10 @@ pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payloa
     let write = async |resend: bool| {
         let action = known_action(&app, action_id).await?.ok_or_else(action_not_found)?;
         if action.state.target.here {
-            let roles = |action: &crate::commands::payload::LoadedAction| Ok(roles_of(&action.state, &caller.user_id));
-            return set_status(&app, action_id, change.clone(), key.as_ref(), metadata.clone(), roles).await;
+            let role = |action: &LoadedAction| Ok(role_of(&action.state, &caller.user_id));
+            return set_status(&app, action_id, change.clone(), key.as_ref(), metadata.clone(), role).await;
         }
-        if !roles_of(&action.state, &caller.user_id).contains(&Role::Source) {
+        if role_of(&action.state, &caller.user_id) != Some(Role::Source) {
             return Err(not_owned());
         }
         let forward = Forward { user: &caller.user_id, key: key.as_ref(), resend };

@@ -93,8 +93,7 @@ async fn replay(app: &App, record: Record) -> Result<Answer, ApiError> {
     };
     let event = read::version(&app.database, &network, stream_id, version).await?;
     let Some(event) = event else { return Err(ApiError::unavailable()) };
-    let payload: ItemPayload =
-        parse(&event.payload).map_err(|error| ApiError::internal(&error))?;
+    let payload: ItemPayload = parse(&event.payload).map_err(|error| ApiError::internal(&error))?;
     let private = super::private_half(app, stream_id, version).await?;
     let recorded_at = timestamp(event.recorded_at);
     let body = as_owner_sees(&payload, &private, &recorded_at, &recorded_at);

@@ -18,9 +18,8 @@ use crate::writes::{Answer, OF_ALL, TRIES, answer, before_retry};
 pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let caller = app.authenticator.user(request.headers()).await?;
     read_bytes(payload).await?;
-    let (item, condition) = collect(|faults| {
-        (faults.path(&request, "itemId", uuid), faults.header(if_match(request.headers())))
-    })?;
+    let (item, condition) =
+        collect(|faults| (faults.path(&request, "itemId", uuid), faults.header(if_match(request.headers()))))?;
     let metadata = app.metadata(&request, Some(&caller.user_id));
     let written = write(&app, &caller.user_id, item, condition.as_ref(), metadata).await?;
     Ok(answer(&app, &request, written, OF_ALL).await)

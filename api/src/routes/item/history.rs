@@ -11,11 +11,11 @@ use uuid::Uuid;
 use super::{as_owner_sees, not_found, object};
 use crate::app::App;
 use crate::commands::payload::{ItemPayload, parse, timestamp};
+use crate::http::ApiError;
 use crate::http::fields::collect;
 use crate::http::page::Page as PageQuery;
 use crate::http::query::Query;
 use crate::http::scalars::uuid;
-use crate::http::ApiError;
 use crate::queries::cursor::Cursor;
 use crate::queries::{Meta, Start};
 use crate::reads::page_request;
@@ -23,9 +23,8 @@ use crate::reads::page_request;
 pub(super) async fn handle(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let caller = app.authenticator.user(request.headers()).await?;
     let query = Query::parse(request.query_string());
-    let (item, page) = collect(|faults| {
-        (faults.path(&request, "itemId", uuid), faults.query(&query, PageQuery::read))
-    })?;
+    let (item, page) =
+        collect(|faults| (faults.path(&request, "itemId", uuid), faults.query(&query, PageQuery::read)))?;
     let page = page_request(page, &("history", item), 1)?;
     let stream = read::load(&app.database, item).await?.filter(|stream| stream.stream_type == "item");
     let Some(stream) = stream else { return Err(not_found()) };

@@ -16,9 +16,9 @@ use crate::http::fields::{Fields, collect};
 use crate::http::headers::idempotency_key;
 use crate::http::references::{ItemRefPlus, item_ref_plus};
 use crate::http::scalars::{name, object, owner};
+use crate::network::held::{Performed, replay, stored_ref};
 use crate::network::perform::{Asked, perform_here};
 use crate::network::trust::{Claim, credentials};
-use crate::network::held::{Performed, replay, stored_ref};
 use crate::writes::{Answer, Keyed, OF_ACTIONS, answer, keyed};
 
 const ROUTE: &str = "network/action/perform";
@@ -46,9 +46,7 @@ pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payloa
     let bytes = read_bytes(payload).await?;
     let credentials = credentials(&app, &request, &bytes)?;
     let json = json_of(&request, &bytes)?;
-    let (key, body) = collect(|faults| {
-        (faults.header(idempotency_key(request.headers())), faults.body(&json, read))
-    })?;
+    let (key, body) = collect(|faults| (faults.header(idempotency_key(request.headers())), faults.body(&json, read)))?;
     let source = &body.source.item;
     let claim = Claim {
         network: &source.network,
@@ -71,7 +69,7 @@ fn registered(app: &App, body: &Body) -> Result<String, ApiError> {
     let source = &body.source.item;
     let url = InstanceUrl::parse(sent).map_err(|error| ApiError::internal(&error))?;
     let instance = app.contracts.registered(&source.network, &source.domain, &url);
-    Ok(instance.map_or_else(|| sent.clone(), |instance| instance.url().to_owned()))
+    Ok(instance.map_or_else(|| sent.clone(), |instance| instance.url.as_str().to_owned()))
 }
 
 fn asked(app: &App, body: &Body, claimed: &str) -> Result<Asked, ApiError> {
@@ -83,11 +81,8 @@ fn asked(app: &App, body: &Body, claimed: &str) -> Result<Asked, ApiError> {
         let message = "The target item's instance is not this one.";
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "INVALID_TARGET_INSTANCE", message));
     }
-    let source = Party {
-        item: stored_ref(&body.source.item, claimed),
-        owner: Some(body.source_owner.clone()),
-        here: false,
-    };
+    let source =
+        Party { item: stored_ref(&body.source.item, claimed), owner: Some(body.source_owner.clone()), here: false };
     Ok(Asked {
         action_type: body.action_type.clone(),
         source,

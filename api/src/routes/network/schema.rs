@@ -1,8 +1,8 @@
 //! `GET /api/v1/network/schema/:network/:domain/:itemType` (CONTRACT 4.20): the bare schema that *create* uses here.
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
-use actix_web::HttpResponse;
 
 use crate::app::App;
 use crate::http::ApiError;

@@ -4,18 +4,17 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::app::App;
+use crate::contract::EntryFilter;
 use crate::http::ApiError;
 use crate::http::fields::{Fields, read_query};
 use crate::http::scalars::text;
 
 pub(super) async fn handle(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let wanted = read_query(&request, |f| {
-        ["network", "domain", "item_type", "schema_url"].map(|name| (name, filter(f, name)))
-    })?;
-    let entries: Vec<_> = (app.contracts.entries().iter())
-        .filter(|entry| wanted.iter().all(|(name, value)| value.as_deref().is_none_or(|value| entry[*name] == value)))
-        .collect();
-    Ok(HttpResponse::Ok().json(entries))
+    let wanted =
+        read_query(&request, |f| ["network", "domain", "item_type", "schema_url"].map(|name| filter(f, name)))?;
+    let [network, domain, item_type, schema_url] = wanted.each_ref().map(Option::as_deref);
+    let wanted = EntryFilter { network, domain, item_type, schema_url };
+    Ok(HttpResponse::Ok().json(app.contracts.entries(&wanted, app.loaded_at)))
 }
 
 /// An exact match; an empty one is no filter.

@@ -43,9 +43,7 @@ pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payloa
     let bytes = read_bytes(payload).await?;
     let credentials = credentials(&app, &request, &bytes)?;
     let json = json_of(&request, &bytes)?;
-    let (key, body) = collect(|faults| {
-        (faults.header(idempotency_key(request.headers())), faults.body(&json, read))
-    })?;
+    let (key, body) = collect(|faults| (faults.header(idempotency_key(request.headers())), faults.body(&json, read)))?;
     let source = &body.source.item;
     let claim = Claim {
         network: &source.network,
@@ -58,8 +56,8 @@ pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payloa
     let key = Keyed::of(key, claimed.normalised(), ROUTE, &json)?;
     let metadata = Metadata { origin: Some(claimed.normalised().to_owned()), ..app.metadata(&request, None) };
     let write = || {
-        let roles = |action: &LoadedAction| in_source_role(action, &body, &claimed);
-        set_status(&app, body.action_id, body.change.clone(), key.as_ref(), metadata.clone(), roles)
+        let role = |action: &LoadedAction| in_source_role(action, &body, &claimed);
+        set_status(&app, body.action_id, body.change.clone(), key.as_ref(), metadata.clone(), role)
     };
     let again = |record| resume(&app, record, || async { Err(ApiError::unavailable()) });
     let set = keyed(&app, key.as_ref(), write, again).await?;
@@ -67,10 +65,11 @@ pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payloa
 }
 
 /// The instance speaks for the action's source item and its owner, or for nobody.
-fn in_source_role(action: &LoadedAction, body: &Body, claimed: &InstanceUrl) -> Result<Vec<Role>, ApiError> {
+fn in_source_role(action: &LoadedAction, body: &Body, claimed: &InstanceUrl) -> Result<Option<Role>, ApiError> {
     let (known, told) = (&action.state.source, &body.source.item);
     let item = &known.item;
-    let same_instance = InstanceUrl::parse(&item.item_instance_url).is_ok_and(|url| url.normalised() == claimed.normalised());
+    let same_instance =
+        InstanceUrl::parse(&item.item_instance_url).is_ok_and(|url| url.normalised() == claimed.normalised());
     let same_item = (&item.item_network, &item.item_domain, &item.item_type, item.item_id)
         == (&told.network, &told.domain, &told.item_type, told.id);
     if known.here || !same_instance || !same_item {
@@ -80,5 +79,5 @@ fn in_source_role(action: &LoadedAction, body: &Body, claimed: &InstanceUrl) -> 
         let message = "The source item is not this owner's.";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "SOURCE_ITEM_NOT_OWNED", message));
     }
-    Ok(vec![Role::Source])
+    Ok(Some(Role::Source))
 }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use dpg_eventstore::append::AppendOptions;
 use dpg_eventstore::metrics::Metrics;
-use dpg_eventstore::{Appender, Command, Database, EventType, Metadata, NewEvent, SessionOptions, Wake, migrate, partitions};
+use dpg_eventstore::{
+    Appender, Command, Database, EventType, Metadata, NewEvent, SessionOptions, Wake, migrate, partitions,
+};
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
@@ -39,7 +41,9 @@ async fn floor(admin: &str) -> f64 {
         .await
         .unwrap();
     let insert = client
-        .prepare("insert into bare select $1, p, s, j from unnest($2::bigint[], $3::uuid[], $4::jsonb[]) as t (p, s, j)")
+        .prepare(
+            "insert into bare select $1, p, s, j from unnest($2::bigint[], $3::uuid[], $4::jsonb[]) as t (p, s, j)",
+        )
         .await
         .unwrap();
     let payload = payload();

@@ -56,7 +56,10 @@ impl Instance {
         let directory = tempfile::tempdir().unwrap();
         let contract = directory.path().join("network.json");
         std::fs::write(&contract, contract_text()).unwrap();
-        let key = command(&contract, url).args(["keys", "create", "--user", "bench@example.org", "--create-user"]).output().unwrap();
+        let key = command(&contract, url)
+            .args(["keys", "create", "--user", "bench@example.org", "--create-user"])
+            .output()
+            .unwrap();
         assert!(key.status.success(), "{}", String::from_utf8_lossy(&key.stderr));
         let key = String::from_utf8(key.stdout).unwrap().trim().lines().last().unwrap().to_owned();
         let client = connect(url).await;
