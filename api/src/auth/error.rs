@@ -68,7 +68,8 @@ fn is_passing(error: &tokio_postgres::Error) -> bool {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         if error.is_unavailable() {
-            tracing::warn!(error = %error, "no answer from the identity tables");
+            let cause: &(dyn Error + 'static) = &error;
+            tracing::warn!(error = cause, "no answer from the identity tables");
             return Self::unavailable();
         }
         Self::internal(&error)

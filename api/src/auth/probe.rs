@@ -128,8 +128,10 @@ mod tests {
 
     use super::*;
 
+    type Calls = Arc<Mutex<Vec<Vec<(u8, usize)>>>>;
+
     struct Recorder {
-        calls: Arc<Mutex<Vec<Vec<(u8, usize)>>>>,
+        calls: Calls,
         gate: Arc<tokio::sync::Semaphore>,
     }
 
@@ -150,8 +152,8 @@ mod tests {
         }
     }
 
-    fn recorder(permits: usize) -> (Recorder, Arc<Mutex<Vec<Vec<(u8, usize)>>>>, Arc<tokio::sync::Semaphore>) {
-        let calls = Arc::new(Mutex::new(Vec::new()));
+    fn recorder(permits: usize) -> (Recorder, Calls, Arc<tokio::sync::Semaphore>) {
+        let calls = Calls::default();
         let gate = Arc::new(tokio::sync::Semaphore::new(permits));
         (Recorder { calls: Arc::clone(&calls), gate: Arc::clone(&gate) }, calls, gate)
     }

@@ -113,7 +113,7 @@ pub(super) const COUNT_CALL: &str = "insert into rate_windows as w (scope, subje
      returning true";
 
 /// In how many seconds the oldest call leaves the window.
-pub(super) const WINDOW_OPENS_IN: &str = "select ceil(extract(epoch from min(c) - clock_timestamp()) + $3)::bigint \
+pub(super) const WINDOW_OPENS_IN: &str = "select ceil(extract(epoch from min(c) - clock_timestamp()) + $3::float8)::bigint \
        from rate_windows w, unnest(w.calls) as c \
       where w.scope = $1 and w.subject = $2 and c > clock_timestamp() - make_interval(secs => $3)";
 

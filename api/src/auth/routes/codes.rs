@@ -76,7 +76,8 @@ async fn send_code(auth: &Authenticator, identifier: &Identifier) -> Result<(), 
         Identifier::Phone(number) => Recipient::Phone(number),
     };
     if let Err(error) = delivery.deliver(recipient, &code).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "a one-time code was not delivered");
+        let cause: &(dyn std::error::Error + 'static) = &error;
+        tracing::warn!(error = cause, "a one-time code was not delivered");
         codes::void(&auth.client().await?, &auth.reader.signer, identifier, &code).await?;
         let message = "The code could not be delivered.";
         return Err(ApiError::new(StatusCode::BAD_GATEWAY, "OTP_DELIVERY_FAILED", message));
