@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::keys;
+use crate::config::settings::describe;
 use crate::config::{Config, Environment};
 use crate::startup::{self, Role, StartError, Store};
 use crate::{demo, telemetry};
@@ -137,7 +138,13 @@ async fn stop_on_signal(stop: CancellationToken) {
 fn print_config() -> Result<ExitCode, Failure> {
     let environment = Environment::load().map_err(|problem| StartError::Config(vec![problem]))?;
     let lookup = |name: &str| environment.get(name);
-    println!("{}", crate::config::settings::describe(&lookup));
+    for row in describe(&lookup) {
+        println!("{}\n    {}", row.name, row.meaning);
+        println!("    default: {}", row.default);
+        if row.given {
+            println!("    value:   {}", row.value);
+        }
+    }
     match Config::parse(&lookup) {
         Ok(_) => Ok(ExitCode::SUCCESS),
         Err(problems) => {
@@ -166,7 +173,19 @@ async fn verify() -> Result<ExitCode, Failure> {
     let report = dpg_projector::verify(&database).await;
     store.close().await;
     let report = report?;
-    println!("{report}");
+    for comparison in &report.comparisons {
+        let verdict = if comparison.differing == 0 { "same" } else { "DIFFERENT" };
+        println!(
+            "{} of {} at {}: {} rows, {verdict}",
+            comparison.projection, comparison.network, comparison.position, comparison.live_rows
+        );
+    }
+    for held in &report.held {
+        println!("held back: {} of {}: stream {}: {}", held.projection, held.network, held.stream_id, held.error);
+    }
+    for difference in &report.differences {
+        println!("{difference}");
+    }
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -174,11 +193,11 @@ async fn create_key(user: &str, name: &str, create_user: bool) -> Result<(), Fai
     let config = configure()?;
     let store = Store::open(&config).await?;
     let database = store.pool(&dpg_eventstore::SessionOptions::new("dpg keys", 2))?;
-    let key = keys::create(&database, &config.instance_name, user, name, create_user).await;
+    let key = keys::create(&database, user, name, keys::default_prefix(&config.instance_name), create_user).await;
     store.close().await;
     let key = key?;
     eprintln!("This key is shown only now:");
-    println!("{}", key.clear);
+    println!("{}", key.key);
     Ok(())
 }
 

@@ -11,25 +11,35 @@ use crate::app::App;
 use crate::auth;
 use crate::http::endpoint::no_such_route;
 use crate::http::envelope::envelope;
+use crate::http::metrics::{HttpMetrics, measured};
 use crate::routes;
 
 /// How long answers under way may take once the process stops, in seconds.
 pub const DRAIN_SECONDS: u64 = 20;
 
-/// Serves until `stop`, then takes no new connections and finishes what is under way.
+/// Serves until `stop`, then takes no new connections and finishes what is under way. A process without the API answers
+/// its health and metrics only.
 ///
 /// # Errors
 /// When the port can't be had.
-pub async fn run(app: App, stop: CancellationToken) -> std::io::Result<()> {
+pub async fn run(app: App, metrics: HttpMetrics, api: bool, stop: CancellationToken) -> std::io::Result<()> {
     let address = ("0.0.0.0", app.config.api_port);
     let (shared, authenticator) = (Data::new(app.clone()), Data::from(app.authenticator.clone()));
+    let metrics = Data::new(metrics);
     let server = HttpServer::new(move || {
         WebApp::new()
             .app_data(shared.clone())
             .app_data(authenticator.clone())
-            .configure(routes::configure)
-            .configure(auth::configure)
+            .app_data(metrics.clone())
+            .configure(routes::configure_health)
+            .configure(|config| {
+                if api {
+                    routes::configure(config);
+                    auth::configure(config);
+                }
+            })
             .default_service(web::to(no_such_route))
+            .wrap(from_fn(measured))
             .wrap(from_fn(envelope))
     })
     .disable_signals()

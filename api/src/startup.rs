@@ -20,6 +20,7 @@ use crate::cache::Redis;
 use crate::config::{Config, DatabaseSource, Problem, Secret};
 use crate::contract::{Contracts, InstanceUrl, LoadOptions};
 use crate::embedded::{Embedded, EmbeddedError};
+use crate::http::metrics::HttpMetrics;
 use crate::{maintenance, server};
 
 /// How long a database that is not there yet is waited for.
@@ -129,8 +130,11 @@ impl Store {
                     tracing::warn!(error = %error, "waiting for the database");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
-                result => break result?,
-            };
+                result => {
+                    result?;
+                    break;
+                }
+            }
         }
         Tables::new(database).ensure().await?;
         Ok(())
@@ -147,7 +151,9 @@ impl Store {
     /// Stops the private server, if it is ours to stop.
     pub async fn close(self) {
         if let Some(embedded) = self.embedded {
-            embedded.stop().await;
+            if let Err(error) = embedded.stop().await {
+                tracing::warn!(error = %error, "the private Postgres did not stop as it should");
+            }
         }
     }
 }
@@ -242,85 +248,132 @@ async fn run_on(
     role: Role,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
-    let config = Arc::new(config);
-    let metrics = prometheus::Registry::new();
-    let networks = contracts.served_networks().len();
     let database = store.pool(&SessionOptions::new("dpg api", 16))?;
     prepare_partitions(&database, &contracts).await?;
-    let key = peer_key(&config)?;
-    let peers = peer_client(&config, key.clone(), contracts.keyid())?;
-    let (wake, readers) = (Wake::default(), Readers::new(database.clone()));
-    // The API stops first, then the rest: what it has written is folded and, if it is quick, delivered.
-    let (rest, workers) = (CancellationToken::new(), TaskTracker::new());
-    workers.spawn(wake.clone().relay(database.clone(), rest.clone()));
+    let rooms = Rooms::new(store, config, contracts, database)?;
     if role.projector {
-        let folds = store.pool(&dpg_projector::session_options(3 * networks.max(1) + 3))?;
-        let counters = dpg_projector::Metrics::register(&metrics).map_err(setting("metrics clash"))?;
-        let projector = Projector::new(folds, wake.subscribe(), readers.clone(), counters);
-        let stop = rest.clone();
-        workers.spawn(async move { projector.run(stop).await });
+        rooms.start_projector()?;
     }
-    let contact = contact(store, role, &peers, &contracts, &wake, &metrics, (&workers, &rest))?;
-    if role.api {
-        let appends = SessionOptions { lock_timeout: Duration::from_secs(5), ..SessionOptions::new("dpg append", 2 + 2 * networks) };
-        let counters = dpg_eventstore::metrics::Metrics::register(&metrics).map_err(setting("metrics clash"))?;
-        let log = Appender::new(store.pool(&appends)?, wake.clone(), AppendOptions::default(), counters);
-        let redis = match &config.redis {
+    let contact = rooms.contact(role)?;
+    let log = rooms.appender()?;
+    let app = rooms.app(role, contact, log.clone(), stop.clone())?;
+    let http = HttpMetrics::register(&app.metrics).map_err(setting("metrics clash"))?;
+    let served = server::run(app, http, role.api, stop).await;
+    // The API has stopped first: what it has written is durable, gets folded and, if that is quick, delivered.
+    log.drain().await;
+    rooms.close().await;
+    served.map_err(StartError::Http)
+}
+
+/// What the rooms of a process share, and the tasks that run in them.
+struct Rooms<'s> {
+    store: &'s Store,
+    config: Arc<Config>,
+    contracts: Arc<Contracts>,
+    database: Database,
+    metrics: prometheus::Registry,
+    key: Option<Arc<PeerKey>>,
+    peers: PeerClient,
+    wake: Wake,
+    readers: Readers,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl<'s> Rooms<'s> {
+    fn new(
+        store: &'s Store,
+        config: Config,
+        contracts: Arc<Contracts>,
+        database: Database,
+    ) -> Result<Self, StartError> {
+        let key = peer_key(&config)?;
+        let rooms = Self {
+            store,
+            peers: peer_client(&config, key.clone(), contracts.keyid())?,
+            config: Arc::new(config),
+            contracts,
+            metrics: prometheus::Registry::new(),
+            key,
+            wake: Wake::default(),
+            readers: Readers::new(database.clone()),
+            database,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        rooms.tasks.spawn(rooms.wake.clone().relay(rooms.database.clone(), rooms.stop.clone()));
+        Ok(rooms)
+    }
+
+    fn networks(&self) -> usize {
+        self.contracts.served_networks().len().max(1)
+    }
+
+    fn start_projector(&self) -> Result<(), StartError> {
+        let folds = self.store.pool(&dpg_projector::session_options(3 * self.networks() + 3))?;
+        let counters = dpg_projector::Metrics::register(&self.metrics).map_err(setting("metrics clash"))?;
+        let projector = Projector::new(folds, self.readers.clone(), counters, self.wake.subscribe());
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { projector.run(stop).await });
+        Ok(())
+    }
+
+    /// Starts the mirror, if this process has one, and gives what tells lanes about contact.
+    fn contact(&self, role: Role) -> Result<Contact, StartError> {
+        let lanes = SessionOptions { durable: false, ..SessionOptions::new("dpg mirror", 8) };
+        let lanes = self.store.pool(&lanes)?;
+        if !role.mirror {
+            let contacts = Contacts::new(lanes);
+            return Ok(Arc::new(move |instance: &str| contacts.contact(instance)));
+        }
+        let counters = MirrorMetrics::new(&self.metrics).map_err(setting("metrics clash"))?;
+        let registry = Arc::new(Registered(self.contracts.clone()));
+        let mirror = Mirror::new(lanes, self.peers.clone(), registry, counters, MirrorOptions::default());
+        let (running, hints, stop) = (mirror.clone(), self.wake.subscribe(), self.stop.clone());
+        self.tasks.spawn(async move { running.run(hints, stop).await });
+        Ok(Arc::new(move |instance: &str| mirror.contact(instance)))
+    }
+
+    fn appender(&self) -> Result<Appender, StartError> {
+        let sessions = SessionOptions {
+            lock_timeout: Duration::from_secs(5),
+            ..SessionOptions::new("dpg append", 2 + 2 * self.networks())
+        };
+        let counters = dpg_eventstore::metrics::Metrics::register(&self.metrics).map_err(setting("metrics clash"))?;
+        Ok(Appender::new(self.store.pool(&sessions)?, self.wake.clone(), AppendOptions::default(), counters))
+    }
+
+    fn app(&self, role: Role, contact: Contact, log: Appender, stopping: CancellationToken) -> Result<App, StartError> {
+        if role.api {
+            self.tasks.spawn(maintenance::run(self.database.clone(), self.stop.clone()));
+        }
+        let redis = match &self.config.redis {
             Some(url) => Some(Redis::open(url.expose()).map_err(setting("REDIS_URL can't be used"))?),
             None => None,
         };
-        let app = App {
-            authenticator: Arc::new(authenticator(&config, database.clone())?),
-            own_public_keys: key.iter().map(|key| key.public().to_string()).collect(),
-            config,
-            database: database.clone(),
-            log: log.clone(),
+        Ok(App {
+            config: self.config.clone(),
+            database: self.database.clone(),
+            log,
             streams: StreamLocks::default(),
-            contracts,
-            readers,
-            peers,
+            contracts: self.contracts.clone(),
+            readers: self.readers.clone(),
+            authenticator: Arc::new(authenticator(&self.config, self.database.clone())?),
+            peers: self.peers.clone(),
             contact,
             redis,
-            metrics,
+            own_public_keys: self.key.iter().map(|key| key.public_key().to_string()).collect(),
             projects: role.projector,
-            stopping: stop.clone(),
-        };
-        workers.spawn(maintenance::run(database, rest.clone()));
-        let served = server::run(app, stop).await;
-        log.drain().await;
-        rest.cancel();
-        workers.close();
-        workers.wait().await;
-        return served.map_err(StartError::Http);
+            metrics: self.metrics.clone(),
+            stopping,
+        })
     }
-    stop.cancelled().await;
-    rest.cancel();
-    workers.close();
-    workers.wait().await;
-    Ok(())
-}
 
-/// Starts the mirror, if this process has one, and gives what tells lanes about contact.
-fn contact(
-    store: &Store,
-    role: Role,
-    peers: &PeerClient,
-    contracts: &Arc<Contracts>,
-    wake: &Wake,
-    metrics: &prometheus::Registry,
-    (workers, stop): (&TaskTracker, &CancellationToken),
-) -> Result<Contact, StartError> {
-    let lanes = store.pool(&SessionOptions { durable: false, ..SessionOptions::new("dpg mirror", 8) })?;
-    if !role.mirror {
-        let contacts = Contacts::new(lanes);
-        return Ok(Arc::new(move |instance: &str| contacts.contact(instance)));
+    async fn close(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
     }
-    let counters = MirrorMetrics::new(metrics).map_err(setting("metrics clash"))?;
-    let registry = Arc::new(Registered(contracts.clone()));
-    let mirror = Mirror::new(lanes, peers.clone(), registry, counters, MirrorOptions::default());
-    let (running, hints, stop) = (mirror.clone(), wake.subscribe(), stop.clone());
-    workers.spawn(async move { running.run(hints, stop).await });
-    Ok(Arc::new(move |instance: &str| mirror.contact(instance)))
 }
 
 fn authenticator(config: &Config, database: Database) -> Result<Authenticator, StartError> {
@@ -328,14 +381,20 @@ fn authenticator(config: &Config, database: Database) -> Result<Authenticator, S
         instance_name: config.instance_name.clone(),
         production: config.production(),
         base_url: Url::parse(&config.base_url).map_err(setting("API_DOMAIN is no URL"))?,
-        secret: config.auth_secret.expose().clone(),
+        secret: config.auth_secret.clone(),
         auth_middleware_enabled: config.auth_middleware_enabled,
         test_codes: config.create_test_otp,
         admin_domains: config.admin_domains.clone(),
         allowed_origins: config.allowed_origins.clone(),
         localhost_origins: config.localhost_origins,
         trusted_proxies: config.trusted_proxies.clone(),
-        delivery: delivery::choose(config),
+        delivery: delivery::choose(
+            config.production(),
+            config.notification.as_ref(),
+            &config.instance_name,
+            config.peer_timeout,
+        )
+        .map_err(setting("the client for one-time codes could not be made"))?,
     };
-    Authenticator::new(database, options).map_err(setting("authentication could not be set up"))
+    Authenticator::start(database, options).map_err(setting("authentication could not be set up"))
 }

@@ -227,7 +227,8 @@ where
         Err(refusal) => refusal,
     };
     match key.earlier(app).await? {
-        Some(record) => replay(record).await,
-        None => Err(refusal),
+        Some(record) if record.is_done() => replay(record).await,
+        // What a call to another instance came to stays open until somebody asks again.
+        Some(_) | None => Err(refusal),
     }
 }

@@ -2,7 +2,8 @@
 //! the checkpoint in the same transaction: exactly once in effect, however many projectors there are and wherever one of
 //! them is killed. The row lock is the fence, the session's time-outs are the lease.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use dpg_eventstore::{Client, Database, SessionOptions};
@@ -18,10 +19,7 @@ use crate::wait::Readers;
 /// Positions that one fold covers at most.
 pub(crate) const BATCH: i32 = 2_000;
 
-/// Pins the fold's plan to indexes. Planned on empty tables, the look-ups would go on to scan them when they are full.
-const PIN: &str = "set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off; \
-                   set local enable_hashjoin = off; set local enable_mergejoin = off";
-
+/// Takes the checkpoint and pins the plans of its transaction.
 const RANGE: &str = "select low, high, events, own, quarantined, oldest from projection_range($1, $2, $3, $4)";
 
 /// How the projector's sessions behave: a lost commit is folded again, so commits need not wait for the disk.
@@ -76,6 +74,8 @@ pub(crate) struct Inner {
     /// Changes when something may have been appended.
     pub(crate) wake: watch::Receiver<u64>,
     live_sql: [(Projection, String); 3],
+    /// Projections whose last range held events of their own: the next probably does too.
+    hot: Mutex<HashSet<(Projection, String)>>,
 }
 
 /// A fold that failed, with the range that it was about.
@@ -108,7 +108,8 @@ impl Projector {
     pub fn new(database: Database, readers: Readers, metrics: Metrics, wake: watch::Receiver<u64>) -> Self {
         let tables = Tables::new(database.clone());
         let live_sql = Projection::ALL.map(|projection| (projection, projection.live_sql()));
-        Self { inner: Arc::new(Inner { database, tables, readers, metrics, wake, live_sql }) }
+        let hot = Mutex::default();
+        Self { inner: Arc::new(Inner { database, tables, readers, metrics, wake, live_sql, hot }) }
     }
 
     /// Folds the next positions of one projection and network, up to 2,000. A failing range is halved until the event
@@ -142,19 +143,34 @@ impl Projector {
 
     async fn attempt(&self, projection: Projection, network: &str, limit: i32) -> Result<Attempt, ProjectError> {
         let mut client = self.inner.database.client().await?;
-        // On its own first: a range without events of this projection is passed by this one statement.
-        let Some(range) = self.range(&client, projection, network, limit).await? else {
-            return self.begin(&client, projection, network).await;
-        };
-        if range.low == range.high {
-            self.inner.readers.reached(projection, network, range.low, range.quarantined);
-            return Ok(Attempt::Done(Step::Idle { position: range.low }));
-        }
-        self.assert_dense(projection, network, &range)?;
-        if range.own == 0 {
-            return Ok(Attempt::Done(self.passed(projection, network, &range)));
+        if !self.hot().contains(&(projection, network.to_owned())) {
+            // On its own first: a range without events of this projection is passed by this one statement.
+            let statement = client.prepare_cached(RANGE).await?;
+            let row = client
+                .query_opt(&statement, &[&projection.as_str(), &network, &limit, &projection.event_types()])
+                .await?;
+            let Some(range) = row.as_ref().map(range_of) else {
+                return self.begin(&client, projection, network).await;
+            };
+            if let Some(step) = self.without_fold(projection, network, &range)? {
+                return Ok(Attempt::Done(step));
+            }
         }
         self.fold(&mut client, projection, network, limit).await
+    }
+
+    /// The step, if nothing in the range is to be folded. The checkpoint stands behind the range then.
+    fn without_fold(&self, projection: Projection, network: &str, range: &Range) -> Result<Option<Step>, ProjectError> {
+        if range.low == range.high {
+            self.inner.readers.reached(projection, network, range.low, range.quarantined, true);
+            return Ok(Some(Step::Idle { position: range.low }));
+        }
+        self.assert_dense(projection, network, range)?;
+        Ok((range.own == 0).then(|| self.passed(projection, network, range)))
+    }
+
+    fn hot(&self) -> MutexGuard<'_, HashSet<(Projection, String)>> {
+        self.inner.hot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// No checkpoint was to be had: it does not exist yet, or another projector holds it. (`on conflict` alone would wait
@@ -172,20 +188,6 @@ impl Projector {
         Ok(if made == 0 { Attempt::Done(Step::Busy) } else { Attempt::Begun })
     }
 
-    async fn range(
-        &self,
-        client: &Client,
-        projection: Projection,
-        network: &str,
-        limit: i32,
-    ) -> Result<Option<Range>, ProjectError> {
-        let statement = client.prepare_cached(RANGE).await?;
-        let row = client
-            .query_opt(&statement, &[&projection.as_str(), &network, &limit, &projection.event_types()])
-            .await?;
-        Ok(row.as_ref().map(range_of))
-    }
-
     async fn fold(
         &self,
         client: &mut Client,
@@ -196,20 +198,23 @@ impl Projector {
         let range_statement = client.prepare_cached(RANGE).await?;
         let fold_statement = client.prepare_cached(self.live_sql(projection)).await?;
         let transaction = client.transaction().await?;
-        transaction.batch_execute(PIN).await?;
         let row = transaction
             .query_opt(&range_statement, &[&projection.as_str(), &network, &limit, &projection.event_types()])
             .await?;
-        let Some(mut range) = row.as_ref().map(range_of) else { return Ok(Attempt::Done(Step::Busy)) };
-        if range.low == range.high {
-            return Ok(Attempt::Done(Step::Idle { position: range.low }));
+        let Some(mut range) = row.as_ref().map(range_of) else {
+            transaction.rollback().await?;
+            return self.begin(client, projection, network).await;
+        };
+        if range.own == 0 {
+            // It may have moved the checkpoint; readers are told only after the commit.
+            transaction.commit().await?;
+            let step = self.without_fold(projection, network, &range)?;
+            return Ok(Attempt::Done(step.unwrap_or(Step::Idle { position: range.low })));
         }
         self.assert_dense(projection, network, &range)?;
-        if range.own > 0 {
-            match transaction.query_one(&fold_statement, &[&network, &range.low, &range.high]).await {
-                Ok(row) => range.quarantined = row.get(0),
-                Err(error) => return Ok(Attempt::Failed(Failure { low: range.low, high: range.high, error })),
-            }
+        match transaction.query_one(&fold_statement, &[&network, &range.low, &range.high]).await {
+            Ok(row) => range.quarantined = row.get(0),
+            Err(error) => return Ok(Attempt::Failed(Failure { low: range.low, high: range.high, error })),
         }
         transaction.commit().await?;
         Ok(Attempt::Done(self.passed(projection, network, &range)))
@@ -217,7 +222,13 @@ impl Projector {
 
     /// The checkpoint has moved: tells whoever waits.
     fn passed(&self, projection: Projection, network: &str, range: &Range) -> Step {
-        self.inner.readers.reached(projection, network, range.high, range.quarantined);
+        self.inner.readers.reached(projection, network, range.high, range.quarantined, false);
+        let key = (projection, network.to_owned());
+        if range.own == 0 {
+            self.hot().remove(&key)
+        } else {
+            self.hot().insert(key)
+        };
         let lag = range.oldest.map_or(0.0, |oldest| (Utc::now() - oldest).as_seconds_f64().max(0.0));
         self.inner.metrics.folded(projection, network, range.high - range.low, lag);
         Step::Folded { low: range.low, high: range.high, own: range.own }

@@ -85,10 +85,7 @@ const CHECKS: &[(&str, &str)] = &[
     ),
 ];
 
-pub(crate) async fn check(
-    snapshot: &Transaction<'_>,
-    network: &str,
-) -> Result<Vec<Difference>, tokio_postgres::Error> {
+pub(crate) async fn check(snapshot: &Transaction<'_>, network: &str) -> Result<Vec<Difference>, tokio_postgres::Error> {
     let mut differences = Vec::new();
     for (place, sql) in CHECKS {
         let rows = snapshot.query(&format!("{sql} limit {LISTED}"), &[&network]).await?;

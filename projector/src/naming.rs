@@ -48,7 +48,11 @@ fn is_usable(name: &str) -> bool {
 
 fn digits(key: &str, count: usize) -> String {
     let hash = Sha256::digest(key.as_bytes());
-    hash.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|n| char::from_digit(n.into(), 16)).take(count).collect()
+    hash.iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|n| char::from_digit(n.into(), 16))
+        .take(count)
+        .collect()
 }
 
 #[cfg(test)]

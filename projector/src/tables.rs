@@ -58,9 +58,7 @@ impl Tables {
             let row = transaction.query_one("select to_regclass($1) is not null", &[&table]).await?;
             if !row.get::<_, bool>(0) {
                 let (tables, indexes) = (projection.table_sql(schema), projection.index_sql(schema));
-                transaction
-                    .batch_execute(&format!("create schema if not exists {schema}; {tables} {indexes}"))
-                    .await?;
+                transaction.batch_execute(&format!("create schema if not exists {schema}; {tables} {indexes}")).await?;
             }
         }
         transaction.commit().await?;
@@ -125,9 +123,8 @@ impl Tables {
             projection.partition_key_of_event()
         );
         let client = self.database.client().await?;
-        let rows = client
-            .query(&sql, &[&network, &low, &high, &projection.event_types(), &projection.as_str()])
-            .await?;
+        let rows =
+            client.query(&sql, &[&network, &low, &high, &projection.event_types(), &projection.as_str()]).await?;
         drop(client);
         let mut made = false;
         for row in rows {

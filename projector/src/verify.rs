@@ -216,8 +216,7 @@ async fn checkpoint(client: &Client, projection: Projection, network: &str) -> R
 
 async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::Error> {
     let client: &mut tokio_postgres::Client = client;
-    let transaction =
-        client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start().await?;
+    let transaction = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start().await?;
     transaction.batch_execute(UNHURRIED).await?;
     Ok(transaction)
 }
@@ -374,11 +373,6 @@ impl Build<'_> {
     }
 
     fn difference(&self, place: &str, row: &tokio_postgres::Row) -> Difference {
-        Difference {
-            place: place.to_owned(),
-            network: self.network.to_owned(),
-            subject: row.get(0),
-            what: row.get(1),
-        }
+        Difference { place: place.to_owned(), network: self.network.to_owned(), subject: row.get(0), what: row.get(1) }
     }
 }

@@ -93,8 +93,9 @@ impl Progress {
         fresh && (stuck || position - self.position > FAR_BEHIND)
     }
 
-    /// Takes note of where the projection is, and returns those who waited for that.
-    fn reached(&mut self, position: i64, quarantined: i32) -> Vec<oneshot::Sender<()>> {
+    /// Takes note of where the projection is, and returns those who waited for that. One that has caught up with its log
+    /// is not stuck, whatever somebody waits for.
+    fn reached(&mut self, position: i64, quarantined: i32, caught_up: bool) -> Vec<oneshot::Sender<()>> {
         let now = Instant::now();
         self.seen_at = Some(now);
         self.quarantined = quarantined;
@@ -102,11 +103,11 @@ impl Progress {
         self.position = self.position.max(position);
         let later = self.waiting.split_off(&(self.position + 1, 0));
         let served = std::mem::replace(&mut self.waiting, later).into_values().collect();
-        self.stuck_since = match (self.waiting.is_empty(), moved, self.stuck_since) {
-            (true, _, since) if !moved => since,
-            (false, false, since) => since.or(Some(now)),
-            _ => None,
-        };
+        if moved || caught_up {
+            self.stuck_since = None;
+        } else if !self.waiting.is_empty() {
+            self.stuck_since = self.stuck_since.or(Some(now));
+        }
         served
     }
 }
@@ -272,21 +273,35 @@ impl Readers {
     async fn poll_once(&self) -> Result<(), ReadersError> {
         let client = self.inner.database.client().await?;
         let statement = client
-            .prepare_cached("select projection, network, position, quarantined from projection_checkpoints")
+            .prepare_cached(
+                "select c.projection, c.network, c.position, c.quarantined, c.position >= h.position
+                   from projection_checkpoints c join log_head h on h.network = c.network",
+            )
             .await?;
         for row in client.query(&statement, &[]).await? {
             if let Some(projection) = Projection::parse(row.get(0)) {
-                self.reached(projection, row.get(1), row.get(2), row.get(3));
+                self.reached(projection, row.get(1), row.get(2), row.get(3), row.get(4));
             }
         }
         Ok(())
     }
 
     /// The projection has committed everything up to `position`.
-    pub(crate) fn reached(&self, projection: Projection, network: &str, position: i64, quarantined: i32) {
+    pub(crate) fn reached(
+        &self,
+        projection: Projection,
+        network: &str,
+        position: i64,
+        quarantined: i32,
+        caught_up: bool,
+    ) {
         let served = {
             let mut state = self.inner.lock();
-            state.progress.entry((projection, network.to_owned())).or_default().reached(position, quarantined)
+            state.progress.entry((projection, network.to_owned())).or_default().reached(
+                position,
+                quarantined,
+                caught_up,
+            )
         };
         for reader in served {
             if reader.send(()).is_err() {

@@ -35,12 +35,11 @@ create table quarantine (
 -- positions: how many there are, how many concern this projection. When none does, the checkpoint moves over them here
 -- and now. The lock lasts as long as the caller's transaction.
 --
--- The statements are separate so that each sees what was committed before the lock was got, and pinned to indexes:
--- planned on an empty log, the count would go on to scan it whole.
+-- The statements are separate so that each sees what was committed before the lock was got. Plans are pinned to indexes
+-- for the rest of the transaction, the fold included: planned on empty tables, they would go on to scan full ones.
 create function projection_range(p_projection text, p_network text, p_limit int, p_types text[])
 returns table (low bigint, high bigint, events bigint, own bigint, quarantined int, oldest timestamptz)
 language plpgsql volatile
-set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -50,6 +49,9 @@ declare
     v_own   bigint;
     v_since timestamptz;
 begin
+    perform set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
+            set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
+
     select * into c from projection_checkpoints p
      where p.projection = p_projection and p.network = p_network for update skip locked;
     if not found then return; end if;

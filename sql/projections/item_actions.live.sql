@@ -1,4 +1,5 @@
--- Brings item_actions up to position $3, and takes out the actions whose target item was deleted in the range.
+-- Brings item_actions up to position $3, and takes out the actions whose target item was deleted in the range. (Those
+-- are looked up by the target alone, as in items.)
 with folded as materialized (
 {fold}
 ), upserted as (
@@ -34,7 +35,7 @@ with folded as materialized (
     delete from {schema}.item_actions t
      using (select l.stream_id from event_log l
              where l.network = $1 and l.position > $2 and l.position <= $3 and l.event_type = 'item.deleted') as gone
-     where t.partition_network = $1 and t.target_item_id = gone.stream_id and t.target_here
+     where t.target_item_id = gone.stream_id and t.target_here and t.partition_network is not distinct from $1
 ), moved as (
     update projection_checkpoints p set position = $3, moved_at = clock_timestamp()
      where p.projection = 'item_actions' and p.network = $1

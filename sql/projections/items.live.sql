@@ -1,21 +1,18 @@
--- Brings items up to position $3. Holds the checkpoint, so `known` and the upsert see the same rows.
+-- Brings items up to position $3. What is created in the range was not in the table before.
+--
+-- Deletions are looked up by id alone (`is not distinct from` hides the network from the planner): given more columns it
+-- may pick an index that begins with network and domain, and read all of it for each deletion.
 with folded as materialized (
 {fold}
-), states as materialized (
-    select f.*,
-           (select i.version from {schema}.items i
-             where i.item_network = $1 and i.item_domain = f.item_domain and i.item_type = f.item_type
-               and i.item_id = f.item_id) as known
-      from folded f where not f.deleted
 ), upserted as (
     insert into {schema}.items as i (
            item_network, item_domain, item_type, item_id, item_instance_url, item_schema_url, item_state,
            item_private_state, item_latitude, item_longitude, created_by, created_at, updated_at, version, position,
            created_position)
-    select $1, s.item_domain, s.item_type, s.item_id, s.item_instance_url, s.item_schema_url, s.item_state,
-           s.item_private_state, s.item_latitude, s.item_longitude, s.created_by, s.created_at, s.updated_at, s.version,
-           s.position, s.created_position
-      from states s where s.known is null or s.known < s.version
+    select $1, f.item_domain, f.item_type, f.item_id, f.item_instance_url, f.item_schema_url, f.item_state,
+           f.item_private_state, f.item_latitude, f.item_longitude, f.created_by, f.created_at, f.updated_at, f.version,
+           f.position, f.created_position
+      from folded f where not f.deleted
     on conflict (item_network, item_domain, item_type, item_id) do update
        set (item_instance_url, item_schema_url, item_state, item_private_state, item_latitude, item_longitude,
             created_by, created_at, updated_at, version, position, created_position)
@@ -23,14 +20,14 @@ with folded as materialized (
             excluded.item_latitude, excluded.item_longitude, excluded.created_by, excluded.created_at,
             excluded.updated_at, excluded.version, excluded.position, excluded.created_position)
      where i.version < excluded.version
+    returning i.item_domain, i.created_position
 ), removed as (
     delete from {schema}.items i using folded f
-     where f.deleted and i.item_network = $1 and i.item_id = f.item_id
+     where f.deleted and i.item_id = f.item_id and i.item_network is not distinct from $1
     returning i.item_domain
 ), changed as materialized (
     select d.item_domain, sum(d.delta) as delta
-      from (select s.item_domain, case when s.known is null then 1 else 0 end as delta
-              from states s where s.known is null or s.known < s.version
+      from (select u.item_domain, case when u.created_position > $2 then 1 else 0 end as delta from upserted u
              union all select r.item_domain, -1 from removed r) as d
      group by d.item_domain
 ), counted as (

@@ -76,10 +76,7 @@ mod tests {
     fn set_and_read_agree() {
         let cookie = SessionCookie::new(false);
         let line = cookie.set("abc.d+/=", true);
-        assert_eq!(
-            line,
-            "better-auth.session_token=abc.d%2B%2F%3D; Path=/; HttpOnly; Max-Age=604800; SameSite=Lax"
-        );
+        assert_eq!(line, "better-auth.session_token=abc.d%2B%2F%3D; Path=/; HttpOnly; Max-Age=604800; SameSite=Lax");
         let (pair, _) = line.split_once(';').unwrap();
         assert_eq!(cookie.read(&request(&format!("a=b; {pair}; c=d"))).as_deref(), Some("abc.d+/="));
         assert_eq!(cookie.read(&request("a=b")), None);

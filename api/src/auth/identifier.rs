@@ -73,7 +73,9 @@ mod tests {
 
     #[test]
     fn what_is_no_email_is_refused() {
-        for text in ["", "asha", "@example.com", "asha@", "asha@host", "a b@example.com", "a@b@example.com", "a..b@example.com"] {
+        for text in
+            ["", "asha", "@example.com", "asha@", "asha@host", "a b@example.com", "a@b@example.com", "a..b@example.com"]
+        {
             assert_eq!(Identifier::email(text), None, "{text}");
         }
         for text in ["a@-b.com", "a@b..com", "a@10.0.0.1", "a\u{0}@example.com", "a@example.c"] {

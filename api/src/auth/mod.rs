@@ -4,7 +4,6 @@
 //! asks Postgres, which is what makes a sign-out or a deleted key take effect at once. That stays cheap because all
 //! requests that wait share one query (see `probe`).
 
-mod address;
 mod admission;
 mod authenticator;
 mod codes;
@@ -30,6 +29,15 @@ pub use error::{SetupError, StoreError};
 pub use options::AuthOptions;
 pub use prune::prune;
 pub use routes::configure;
+
+/// Whether somebody here has this id.
+///
+/// # Errors
+/// When the store can't be asked.
+pub async fn user_exists(database: &dpg_eventstore::Database, id: &str) -> Result<bool, StoreError> {
+    let client = database.client().await?;
+    Ok(users::by_id(&client, id).await?.is_some())
+}
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use super::delivery::CodeDelivery;
+use crate::config::Secret;
 
 /// Settings of this folder, filled from the environment by the composition root.
 #[derive(Clone)]
@@ -17,7 +18,7 @@ pub struct AuthOptions {
     /// Our own base URL; its origin is "our own origin".
     pub base_url: Url,
     /// `AUTH_SECRET`: signs tokens, keys the hashes of codes.
-    pub secret: String,
+    pub secret: Secret<String>,
     /// `AUTH_MIDDLEWARE_ENABLED`; production ignores it.
     pub auth_middleware_enabled: bool,
     /// `CREATE_TEST_OTP`: every code is `000000`. Refused in production.

@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
+use dpg_eventstore::{Client, Database};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::StoreError;
@@ -29,6 +31,23 @@ pub(super) trait Lookup: Send + Sync + 'static {
     /// Answers all distinct keys with one statement; the number says how many requests ask for the key. A key without an
     /// entry in the answer is unknown.
     async fn look_up(&self, asked: &[(Self::Key, usize)]) -> Result<HashMap<Self::Key, Self::Found>, StoreError>;
+}
+
+/// Runs a query with a time-out of our own: a server that hangs ends no statement by itself, and everybody waits behind
+/// the probe. A connection that did not answer is thrown away.
+pub(super) async fn within_time<T>(
+    database: &Database,
+    time_out: Duration,
+    query: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
+) -> Result<T, StoreError> {
+    let client = database.client().await?;
+    match tokio::time::timeout(time_out, query(&client)).await {
+        Ok(answer) => Ok(answer?),
+        Err(_elapsed) => {
+            drop(Client::take(client));
+            Err(StoreError::TimedOut)
+        }
+    }
 }
 
 /// An answer, and the asker's place among those who asked for the same key in the same query.

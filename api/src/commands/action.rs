@@ -135,7 +135,7 @@ pub fn roles_of(action: &ActionState, user: &str) -> Vec<Role> {
     roles
 }
 
-/// Changes the status of an action that is held here.
+/// Changes the status of an action that is held here; `coordinates` are those of source and target.
 ///
 /// # Errors
 /// 403 `TARGET_ITEM_NOT_OWNED`; 400 `INVALID_ACTION_STATUS`, `INVALID_ACTION_EVENT`; 409 `INVALID_TRANSITION`,
@@ -145,7 +145,7 @@ pub fn update_status(
     action: &LoadedAction,
     roles: &[Role],
     change: StatusChange,
-    target_coordinates: Coordinates,
+    coordinates: (Coordinates, Coordinates),
     metadata: Metadata,
 ) -> Result<(NewEvent, ActionPayload), ApiError> {
     let present = &action.state;
@@ -165,7 +165,6 @@ pub fn update_status(
     if change.remarks.is_some() {
         state.remarks.clone_from(&change.remarks);
     }
-    let coordinates = (None, target_coordinates);
     let payload = with_history(interaction, state, change.event_payload.as_ref(), change.remarks, coordinates)?;
     let event = event_of(&payload, action.version + 1, EventType::ActionStatusUpdated, metadata)?;
     if event.destination.is_some() && mirrored_bytes(&payload)? > MIRRORED_BYTES {
@@ -281,8 +280,8 @@ fn event_of(
 /// Size of the body that the mirror will send.
 fn mirrored_bytes(payload: &ActionPayload) -> Result<usize, ApiError> {
     let text = to_raw_value(payload).map_err(|error| ApiError::internal(&error))?;
-    let body = dpg_mirror::body::event_body(&text, chrono::DateTime::UNIX_EPOCH).map_err(|error| ApiError::internal(&error))?;
-    Ok(body.len())
+    let body = dpg_mirror::body::event_body(text.get(), chrono::DateTime::UNIX_EPOCH).map_err(|error| ApiError::internal(&error))?;
+    Ok(body.json.len())
 }
 
 fn invalid_request(message: impl Into<String>) -> ApiError {

@@ -13,6 +13,7 @@ pub mod fields;
 pub mod filter;
 pub mod headers;
 pub mod json;
+pub mod metrics;
 pub mod page;
 pub mod query;
 pub mod references;

@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::commands::action::StatusChange;
 use crate::commands::payload::LoadedAction;
 use crate::http::ApiError;
-use crate::routes::action::{Performed, StatusSet};
+use super::held::{Performed, StatusSet};
 use crate::writes::{Answer, Keyed};
 
 /// Whose call is passed on.

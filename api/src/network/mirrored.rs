@@ -10,13 +10,13 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::commands::action::event_id;
 use crate::commands::mirrored::{Mirrored, MirroredEvent, identity_conflict, same_content, store as decide};
-use crate::commands::payload::{ActionPayload, ActionState, HistoryRow, Party, timestamp};
+use crate::commands::payload::{ActionPayload, ActionState, HistoryRow, Party, parse, timestamp};
 use crate::contract::InstanceUrl;
 use crate::http::fields::Fields;
 use crate::http::references::{ItemRefPlus, item_ref_plus};
 use crate::http::scalars::{instance_url, integer, name, number, object, owner, remarks, time, uuid};
 use crate::http::{ApiError, Form};
-use crate::routes::action::{loaded_action, stored_ref};
+use super::held::{loaded_action, stored_ref};
 use crate::writes::{Answer, TRIES, before_retry};
 
 /// A body of 4.14.

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::commands::action::{Perform, perform};
 use crate::commands::payload::{Coordinates, ItemRef, LoadedItem, Party};
 use crate::http::ApiError;
-use crate::routes::action::{Performed, local_item};
+use super::held::{Performed, local_item};
 use crate::writes::{Answer, Keyed, TRIES, Tried, before_retry};
 
 /// What is asked of a target item, checked as far as the source can.

@@ -11,7 +11,7 @@ use crate::commands::action::{StatusChange, conflict, update_status};
 use crate::commands::payload::LoadedAction;
 use crate::contract::Role;
 use crate::http::ApiError;
-use crate::routes::action::{StatusSet, loaded_action};
+use super::held::{StatusSet, loaded_action};
 use crate::writes::{Answer, Keyed, TRIES, Tried, before_retry};
 
 /// An action that is known here.

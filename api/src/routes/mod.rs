@@ -9,10 +9,14 @@ mod root;
 
 use actix_web::web::ServiceConfig;
 
-/// Registers every route of `/`, `/health` and `/api/v1`.
+/// Registers what every process answers: health and metrics.
+pub fn configure_health(config: &mut ServiceConfig) {
+    health::configure(config);
+}
+
+/// Registers every route of `/` and `/api/v1`.
 pub fn configure(config: &mut ServiceConfig) {
     root::configure(config);
-    health::configure(config);
     item::configure(config);
     action::configure(config);
     event::configure(config);

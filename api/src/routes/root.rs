@@ -6,6 +6,7 @@ use actix_web::web::{Data, ServiceConfig};
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::config::ContractSource;
 use crate::http::endpoint::Endpoint;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
@@ -19,7 +20,10 @@ async fn root(app: Data<App>) -> HttpResponse {
     HttpResponse::Ok().json(json!({
         "service": app.config.instance_name,
         "status": "ok",
-        "network_config_source": app.config.network_config_source.as_str(),
+        "network_config_source": match app.config.contract_source {
+            ContractSource::Local => "local",
+            ContractSource::Remote => "remote",
+        },
         "served_domains": served,
     }))
 }

@@ -71,7 +71,10 @@ async fn an_action_has_its_last_status_and_all_its_history() {
     test.won(Command::of(action.event(2, EventType::ActionStatusUpdated, accepted, accepted))).await;
     test.catch_up_all().await;
     let row = test.action(action.id).await.unwrap();
-    assert_eq!((&row["action_status"], &row["update_count"], &row["version"]), (&json!("accepted"), &json!(1), &json!(2)));
+    assert_eq!(
+        (&row["action_status"], &row["update_count"], &row["version"]),
+        (&json!("accepted"), &json!(1), &json!(2))
+    );
     assert_eq!(row["target_item_owner"], "target");
     assert_eq!(row["requirements_snapshot"], json!({"subject": "math"}));
     assert_eq!(test.count("select count(*) from action_events_live.action_events").await, 2);
@@ -91,9 +94,8 @@ async fn a_late_mirrored_event_lands_in_the_history_and_leaves_the_status() {
     test.catch_up_all().await;
     let row = test.action(action.id).await.unwrap();
     assert_eq!((&row["action_status"], &row["update_count"]), (&json!("done"), &json!(2)));
-    let statuses: Vec<String> = test
-        .value("select array_agg(action_status order by update_count) from action_events_live.action_events")
-        .await;
+    let statuses: Vec<String> =
+        test.value("select array_agg(action_status order by update_count) from action_events_live.action_events").await;
     assert_eq!(statuses, ["initiated", "accepted", "done"]);
     let late = "select count(*) from action_events_live.action_events
                  where update_count = 1 and created_at = '2026-01-02T03:04:05.678Z'";

@@ -28,7 +28,7 @@ async fn a_poisoned_event_holds_back_its_stream_alone() {
         test.won(item_created(others[n], "student", &json!({"n": n}))).await;
     }
     test.catch_up(Projection::Items).await;
-    let last = test.won(item_updated(bad, 3, &json!({"n": 3}))).await;
+    let last = test.won(item_updated(bad, 3, 1, &json!({"n": 3}))).await;
     assert_eq!(test.catch_up(Projection::Items).await, last);
     for other in others {
         assert!(test.item(other).await.is_some());
@@ -36,9 +36,11 @@ async fn a_poisoned_event_holds_back_its_stream_alone() {
     assert_eq!(test.item(bad).await.unwrap()["item_state"], json!({"n": 1}), "the last state that could be folded");
     let held = "select count(*) from quarantine where projection = 'items' and position = 15 and sqlstate like '22%'";
     assert_eq!(test.count(held).await, 1);
-    assert_eq!(test.count("select quarantined::bigint from projection_checkpoints where projection = 'items'").await, 1);
-    let waited =
-        test.readers.wait_for_stream(NETWORK, last, bad, &[Projection::Items], Duration::from_secs(1)).await;
+    assert_eq!(
+        test.count("select quarantined::bigint from projection_checkpoints where projection = 'items'").await,
+        1
+    );
+    let waited = test.readers.wait_for_stream(NETWORK, last, bad, &[Projection::Items], Duration::from_secs(1)).await;
     assert_eq!(waited, Waited::Quarantined);
     let report = dpg_projector::verify(&test.database).await.unwrap();
     assert_eq!((report.held.len(), report.differences.len()), (1, 0), "{report:#?}");
@@ -49,7 +51,10 @@ async fn a_poisoned_event_holds_back_its_stream_alone() {
     test.catch_up_all().await;
     assert_eq!(test.item(bad).await, None);
     assert_eq!(test.count("select count(*) from quarantine").await, 0);
-    assert_eq!(test.count("select quarantined::bigint from projection_checkpoints where projection = 'items'").await, 0);
+    assert_eq!(
+        test.count("select quarantined::bigint from projection_checkpoints where projection = 'items'").await,
+        0
+    );
     assert_eq!(test.count("select count from items_live.item_counts").await, 20);
     test.assert_clean().await;
 }
@@ -87,7 +92,7 @@ async fn what_is_not_the_events_fault_is_tried_again() {
     let id = Uuid::now_v7();
     test.won(item_created(id, "student", &json!({}))).await;
     test.catch_up(Projection::Items).await;
-    test.won(item_updated(id, 2, &json!({"n": 2}))).await;
+    test.won(item_updated(id, 2, 1, &json!({"n": 2}))).await;
     test.run("alter table items_live.item_counts rename to away").await;
     assert!(matches!(test.projector.step(Projection::Items, NETWORK).await, Err(ProjectError::Sql(_))));
     assert_eq!(test.count("select count(*) from quarantine").await, 0);

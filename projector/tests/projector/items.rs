@@ -24,7 +24,7 @@ async fn an_item_is_created_updated_and_deleted() {
     assert_eq!(test.count("select count from items_live.item_counts").await, 2);
     assert_eq!(test.count("select version from projection_versions").await, 1);
 
-    test.won(item_updated(id, 2, &json!({"name": "Asha", "city": "Pune"}))).await;
+    test.won(item_updated(id, 2, 1, &json!({"name": "Asha", "city": "Pune"}))).await;
     test.catch_up(Projection::Items).await;
     let item = test.item(id).await.unwrap();
     assert_eq!(item["item_state"], json!({"name": "Asha", "city": "Pune"}));
@@ -47,7 +47,7 @@ async fn what_happens_within_one_range_is_folded_at_once() {
     test.won(item_created(short, "student", &json!({}))).await;
     test.won(item_deleted(short, 2)).await;
     test.won(item_created(long, "student", &json!({"n": 1}))).await;
-    test.won(item_updated(long, 2, &json!({"n": 2}))).await;
+    test.won(item_updated(long, 2, 3, &json!({"n": 2}))).await;
     test.catch_up_all().await;
     assert_eq!(test.item(short).await, None);
     assert_eq!(test.item(long).await.unwrap()["item_state"], json!({"n": 2}));
@@ -67,7 +67,7 @@ async fn private_halves_are_joined_from_beside_the_log() {
     test.assert_clean().await;
 
     // The next version has no private half any more.
-    test.won(item_updated(id, 2, &json!({"name": "Asha"}))).await;
+    test.won(item_updated(id, 2, 1, &json!({"name": "Asha"}))).await;
     test.catch_up_all().await;
     assert_eq!(test.item(id).await.unwrap()["item_private_state"], json!({}));
     test.assert_clean().await;
@@ -78,7 +78,7 @@ async fn an_older_version_does_not_replace_a_newer_row() {
     let test = TestProjector::new().await;
     let id = Uuid::now_v7();
     test.won(item_created(id, "student", &json!({"n": 1}))).await;
-    test.won(item_updated(id, 2, &json!({"n": 2}))).await;
+    test.won(item_updated(id, 2, 1, &json!({"n": 2}))).await;
     test.catch_up(Projection::Items).await;
     // As after a checkpoint that was restored from a backup.
     test.run("update projection_checkpoints set position = 0").await;
@@ -100,7 +100,9 @@ async fn two_projectors_at_once_fold_everything_once() {
     });
     let mut last = 0;
     for n in 0..300 {
-        last = test.won(item_created(Uuid::now_v7(), if n % 2 == 0 { "student" } else { "tutor" }, &json!({"n": n}))).await;
+        last = test
+            .won(item_created(Uuid::now_v7(), if n % 2 == 0 { "student" } else { "tutor" }, &json!({"n": n})))
+            .await;
     }
     assert!(test.readers.wait(NETWORK, last, &Projection::ALL, std::time::Duration::from_secs(10)).await);
     stop.cancel();

@@ -156,10 +156,11 @@ pub fn item_created(id: Uuid, domain: &str, state: &Value) -> Command {
     Command::of(event(id, 1, EventType::ItemCreated, &item_payload(id, domain, state)))
 }
 
-pub fn item_updated(id: Uuid, version: i32, state: &Value) -> Command {
+/// `created_position` is that of the item's first event.
+pub fn item_updated(id: Uuid, version: i32, created_position: i64, state: &Value) -> Command {
     let mut payload = item_payload(id, "student", state);
     payload["created_at"] = json!("2026-01-02T03:04:05.678Z");
-    payload["created_position"] = json!(1);
+    payload["created_position"] = json!(created_position);
     Command::of(event(id, version, EventType::ItemUpdated, &payload))
 }
 

@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use dpg_eventstore::Appended;
 use dpg_projector::Projection;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -75,4 +76,39 @@ async fn the_projection_follows_a_thousand_writes_a_second() {
         println!("{line}");
     }
     test.assert_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_clients_read_their_writes() {
+    const EACH: u32 = 100;
+    let test = TestProjector::new().await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn({
+        let (projector, stop) = (test.projector.clone(), stop.clone());
+        async move { projector.run(stop).await }
+    });
+    let began = Instant::now();
+    let clients: Vec<_> = (0..64)
+        .map(|_| {
+            let (appender, readers) = (test.appender.clone(), test.readers.clone());
+            tokio::spawn(async move {
+                for n in 0..EACH {
+                    let state = json!({"name": n, "about": "x".repeat(600)});
+                    let created = item_created(Uuid::now_v7(), "student", &state);
+                    let Appended::Won { position, .. } = appender.append(NETWORK, created).await.unwrap() else {
+                        panic!("a new item conflicts");
+                    };
+                    let waited = Duration::from_secs(10);
+                    assert!(readers.wait(NETWORK, position.unwrap(), &[Projection::Items], waited).await);
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    println!("{:.0} writes/s, each projected", f64::from(64 * EACH) / began.elapsed().as_secs_f64());
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(test.count("select count from items_live.item_counts").await, i64::from(64 * EACH));
 }

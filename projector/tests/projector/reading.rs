@@ -75,3 +75,42 @@ async fn nobody_waits_for_a_projector_that_is_far_behind() {
     assert!(!test.readers.wait(NETWORK, 50_000, ITEMS, LONG).await);
     assert!(began.elapsed() < Duration::from_secs(5));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_for_what_is_not_written_yet_spoils_no_other() {
+    let test = TestProjector::new().await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn({
+        let (projector, stop) = (test.projector.clone(), stop.clone());
+        async move { projector.run(stop).await }
+    });
+    let first = test.won(item_created(Uuid::now_v7(), "student", &json!({}))).await;
+    assert!(test.readers.wait(NETWORK, first, ITEMS, LONG).await);
+    let future = tokio::spawn({
+        let readers = test.readers.clone();
+        async move { readers.wait(NETWORK, first + 10, ITEMS, Duration::from_secs(3)).await }
+    });
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(2500) {
+        // Somebody polls; nothing is stuck.
+        assert!(!test.readers.wait(NETWORK, first + 10, ITEMS, Duration::from_millis(100)).await);
+    }
+    let second = test.won(item_created(Uuid::now_v7(), "student", &json!({}))).await;
+    assert!(test.readers.wait(NETWORK, second, ITEMS, LONG).await);
+    assert!(!future.await.unwrap());
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_projector_that_stands_still_is_given_up_and_tried_again() {
+    let test = TestProjector::new().await;
+    let position = test.won(item_created(Uuid::now_v7(), "student", &json!({}))).await;
+    test.run("insert into projection_checkpoints (projection, network) values ('items', 'yellow_dot')").await;
+    assert!(!test.readers.wait(NETWORK, position, ITEMS, Duration::from_millis(2500)).await);
+    let began = Instant::now();
+    assert!(!test.readers.wait(NETWORK, position, ITEMS, LONG).await);
+    assert!(began.elapsed() < Duration::from_secs(1), "known to stand still");
+    test.catch_up(Projection::Items).await;
+    assert!(test.readers.wait(NETWORK, position, ITEMS, LONG).await);
+}

@@ -23,10 +23,7 @@ async fn keys_that_normalise_alike_have_tables_of_their_own() {
     let test = TestProjector::new().await;
     let mut ids = Vec::new();
     for action_type in ["act_one", "act-one", "Act One"] {
-        let action = Action {
-            action_type: action_type.to_owned(),
-            ..Action::between(Uuid::now_v7(), Uuid::now_v7())
-        };
+        let action = Action { action_type: action_type.to_owned(), ..Action::between(Uuid::now_v7(), Uuid::now_v7()) };
         test.won(action.performed()).await;
         ids.push(action.id);
     }
@@ -34,9 +31,8 @@ async fn keys_that_normalise_alike_have_tables_of_their_own() {
     for id in ids {
         assert!(test.action(id).await.is_some());
     }
-    let names: Vec<String> = test
-        .value("select array_agg(name order by name) from partition_names where parent = 'a_p_yellowdot'")
-        .await;
+    let names: Vec<String> =
+        test.value("select array_agg(name order by name) from partition_names where parent = 'a_p_yellowdot'").await;
     assert_eq!(names.len(), 3);
     assert!(names.contains(&"a_p_yellowdot_actone".to_owned()));
     assert_eq!(test.count("select count(*) from action_events_live.action_events").await, 3);

@@ -1,4 +1,4 @@
-use dpg_eventstore::{Command, EventType};
+use dpg_eventstore::{Appended, Command, EventType};
 use dpg_projector::{Projection, verify};
 use serde_json::json;
 use uuid::Uuid;
@@ -36,8 +36,11 @@ async fn tampered_missing_and_invented_rows_are_found() {
     assert_eq!(places(&test).await, ["items: differs from the log"]);
     test.run(&format!("delete from items_live.items where item_id = '{item}'")).await;
     assert_eq!(places(&test).await, ["items: missing", "item_counts: says 1, there are 0"]);
-    test.run(&format!("update item_actions_live.item_actions set action_id = '{item}' where action_id = '{}'", action.id))
-        .await;
+    test.run(&format!(
+        "update item_actions_live.item_actions set action_id = '{item}' where action_id = '{}'",
+        action.id
+    ))
+    .await;
     let mut found = places(&test).await;
     found.sort();
     assert_eq!(found[..2], ["item_actions: missing", "item_actions: not in the log"]);
@@ -57,7 +60,10 @@ async fn a_log_that_is_not_whole_is_found() {
     test.run("update outbox set seq = 2 where seq = 5; update outbox set position = 1 where seq = 1").await;
     assert_eq!(
         places(&test).await,
-        ["outbox: points at position 1, which is not owed to anybody", "outbox: is owed to a peer and is there 0 times"]
+        [
+            "outbox: points at position 1, which is not owed to anybody",
+            "outbox: is owed to a peer and is there 0 times"
+        ]
     );
     test.run("update outbox set position = 3 where seq = 1").await;
     test.assert_clean().await;
@@ -73,7 +79,7 @@ async fn a_log_that_is_not_whole_is_found() {
 #[tokio::test]
 async fn what_the_projector_has_not_reached_is_no_difference() {
     let (test, item, _) = filled().await;
-    let mut updated = item_updated(item, 2, &json!({"n": 2}));
+    let mut updated = item_updated(item, 2, 1, &json!({"n": 2}));
     updated.events[0].private = Some(serde_json::value::to_raw_value(&json!({"phone": "1"})).unwrap());
     test.won(updated).await;
     test.catch_up(Projection::Items).await;
@@ -97,10 +103,13 @@ async fn a_verification_among_writes_finds_nothing() {
     let writing = tokio::spawn(async move {
         for n in 0..400 {
             let id = Uuid::now_v7();
-            let mut commands = vec![item_created(id, "student", &json!({"n": n}))];
-            commands[0].events[0].private = Some(serde_json::value::to_raw_value(&json!({"phone": n})).unwrap());
-            commands.push(Action::between(id, id).performed());
-            commands.push(item_updated(id, 2, &json!({"n": n + 1})));
+            let mut created = item_created(id, "student", &json!({"n": n}));
+            created.events[0].private = Some(serde_json::value::to_raw_value(&json!({"phone": n})).unwrap());
+            let Appended::Won { position, .. } = appender.append(crate::NETWORK, created).await.unwrap() else {
+                panic!("a new item conflicts");
+            };
+            let mut commands = vec![Action::between(id, id).performed()];
+            commands.push(item_updated(id, 2, position.unwrap(), &json!({"n": n + 1})));
             if n % 2 == 0 {
                 commands.push(item_deleted(id, 3));
             }

@@ -16,7 +16,7 @@ use crate::reads::{page_request, wait_for};
 use crate::writes::OF_ACTIONS;
 
 pub(super) async fn handle(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let caller = app.authenticator.user(&request).await?;
+    let caller = app.authenticator.user(request.headers()).await?;
     let query = Query::parse(request.query_string());
     let (position, (filter, page)) = collect(|faults| {
         let position = faults.header(min_position(request.headers()));

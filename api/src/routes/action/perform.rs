@@ -6,10 +6,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::idempotency::{Progress, Record};
 use serde_json::{Map, Value};
 
-use super::{Performed, instance_url, local_item, replay, stored_ref};
 use crate::app::App;
 use crate::commands::action::{check_request, check_requirements};
-use crate::commands::payload::{LoadedItem, Party};
+use crate::commands::payload::{LoadedItem, Party, parse};
 use crate::contract::overlay;
 use crate::http::ApiError;
 use crate::http::body::read_json;
@@ -18,6 +17,7 @@ use crate::http::headers::idempotency_key;
 use crate::http::references::{ItemRef, ItemRefPlus, item_ref, item_ref_plus};
 use crate::http::scalars::{name, object};
 use crate::network::forward::{self, Forward};
+use crate::network::held::{Performed, instance_url, local_item, replay, stored_ref};
 use crate::network::perform::{Asked, perform_here};
 use crate::writes::{Answer, Keyed, OF_ACTIONS, Tried, answer, keyed};
 
@@ -31,7 +31,7 @@ struct Wanted {
 }
 
 pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let caller = app.authenticator.user(&request).await?;
+    let caller = app.authenticator.user(request.headers()).await?;
     let body = read_json(&request, payload).await?;
     let (key, wanted) = collect(|faults| {
         let key = faults.header(idempotency_key(request.headers()));

@@ -8,7 +8,6 @@ use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::idempotency::{Progress, Record};
 use uuid::Uuid;
 
-use super::{StatusSet, replay};
 use crate::app::App;
 use crate::commands::action::{StatusChange, not_owned, roles_of};
 use crate::contract::Role;
@@ -18,13 +17,14 @@ use crate::http::fields::{Fields, collect};
 use crate::http::headers::idempotency_key;
 use crate::http::scalars::{name, object, remarks, uuid};
 use crate::network::forward::{self, Forward};
+use crate::network::held::{StatusSet, replay};
 use crate::network::status::{action_not_found, known_action, set_status};
 use crate::writes::{Answer, Keyed, OF_ACTIONS, Tried, answer, keyed};
 
 const ROUTE: &str = "action/update-status";
 
 pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let caller = app.authenticator.user(&request).await?;
+    let caller = app.authenticator.user(request.headers()).await?;
     let body = read_json(&request, payload).await?;
     let (key, (action_id, change)) = collect(|faults| {
         let key = faults.header(idempotency_key(request.headers()));

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::as_owner_sees;
 use crate::app::App;
-use crate::auth::{Caller, Role, Via};
+use crate::auth::{self, Caller, Role, Via};
 use crate::commands::item::{NewItem, create};
-use crate::commands::payload::{ItemPayload, timestamp};
+use crate::commands::payload::{ItemPayload, parse, timestamp};
 use crate::http::body::read_json;
 use crate::http::coordinates::Coordinates;
 use crate::http::fields::collect;
@@ -23,7 +23,7 @@ use crate::writes::{Answer, Keyed, OF_ITEMS, Tried, answer, keyed};
 const ROUTE: &str = "item/create";
 
 pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let caller = app.authenticator.user(&request).await?;
+    let caller = app.authenticator.user(request.headers()).await?;
     let body = read_json(&request, payload).await?;
     let (key, created_by, new) = collect(|faults| {
         let key = faults.header(idempotency_key(request.headers()));
@@ -77,7 +77,7 @@ async fn owner_of(app: &App, caller: &Caller, created_by: Option<String>) -> Res
             let message = "Only an admin's API key may say whose item this is.";
             Err(ApiError::new(StatusCode::FORBIDDEN, "FORBIDDEN_CREATED_BY", message))
         }
-        Some(owner) if app.authenticator.user_exists(&owner).await? => Ok(owner),
+        Some(owner) if auth::user_exists(&app.database, &owner).await? => Ok(owner),
         Some(_) => {
             let fault = Fault::new("/created_by", "names no user here");
             let refusal = ApiError::new(StatusCode::BAD_REQUEST, "INVALID_REFERENCE", "created_by names no user here.");

@@ -1,6 +1,5 @@
 //! `DELETE /api/v1/item/:itemId` (CONTRACT 4.7).
 
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::{Appended, Command, Metadata};
@@ -17,7 +16,7 @@ use crate::http::scalars::uuid;
 use crate::writes::{Answer, OF_ALL, TRIES, answer, before_retry};
 
 pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let caller = app.authenticator.user(&request).await?;
+    let caller = app.authenticator.user(request.headers()).await?;
     read_bytes(payload).await?;
     let (item, condition) = collect(|faults| {
         (faults.path(&request, "itemId", uuid), faults.header(if_match(request.headers())))

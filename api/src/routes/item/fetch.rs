@@ -20,7 +20,7 @@ use crate::reads::{page_request, wait_for};
 use crate::writes::OF_ITEMS;
 
 pub(super) async fn handle(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let caller = app.authenticator.user(&request).await?;
+    let caller = app.authenticator.user(request.headers()).await?;
     let query = Query::parse(request.query_string());
     let (position, (filter, page)) = collect(|faults| {
         let position = faults.header(min_position(request.headers()));
@@ -48,6 +48,6 @@ fn merged(item: &ItemRow) -> Result<Box<RawValue>, ApiError> {
     if private.is_empty() {
         return Ok(item.item_state.clone());
     }
-    let state = merge(&object(&item.item_state)?, &private);
+    let state = merge(object(&item.item_state)?.into(), private.into());
     to_raw_value(&state).map_err(|error| ApiError::internal(&error))
 }

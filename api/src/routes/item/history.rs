@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{as_owner_sees, not_found, object};
 use crate::app::App;
-use crate::commands::payload::{ItemPayload, timestamp};
+use crate::commands::payload::{ItemPayload, parse, timestamp};
 use crate::http::fields::collect;
 use crate::http::page::Page as PageQuery;
 use crate::http::query::Query;
@@ -21,7 +21,7 @@ use crate::queries::{Meta, Start};
 use crate::reads::page_request;
 
 pub(super) async fn handle(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let caller = app.authenticator.user(&request).await?;
+    let caller = app.authenticator.user(request.headers()).await?;
     let query = Query::parse(request.query_string());
     let (item, page) = collect(|faults| {
         (faults.path(&request, "itemId", uuid), faults.query(&query, PageQuery::read))

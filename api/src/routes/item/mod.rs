@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::commands::item::Written;
-use crate::commands::payload::{ItemPayload, LoadedItem};
+use crate::commands::payload::{ItemPayload, LoadedItem, parse};
 use crate::contract::merge;
 use crate::http::ApiError;
 use crate::http::endpoint::Endpoint;
@@ -43,7 +43,7 @@ fn as_owner_sees(
     put("item_id", payload.item_id.to_string().into());
     put("item_instance_url", payload.item_instance_url.clone().into());
     put("item_schema_url", payload.item_schema_url.clone().into());
-    put("item_state", merge(&payload.item_state, private));
+    put("item_state", merge(payload.item_state.clone().into(), private.clone().into()));
     put("item_latitude", payload.item_latitude.into());
     put("item_longitude", payload.item_longitude.into());
     put("created_by", payload.created_by.clone().into());

@@ -21,7 +21,7 @@ use crate::http::scalars::{non_empty, uuid, value};
 use crate::writes::{Answer, OF_ITEMS, TRIES, answer, before_retry};
 
 pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let caller = app.authenticator.user(&request).await?;
+    let caller = app.authenticator.user(request.headers()).await?;
     let body = read_json(&request, payload).await?;
     let (item, condition, change) = collect(|faults| {
         let item = faults.path(&request, "itemId", uuid);

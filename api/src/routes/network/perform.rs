@@ -18,7 +18,7 @@ use crate::http::references::{ItemRefPlus, item_ref_plus};
 use crate::http::scalars::{name, object, owner};
 use crate::network::perform::{Asked, perform_here};
 use crate::network::trust::{Claim, credentials};
-use crate::routes::action::{Performed, replay, stored_ref};
+use crate::network::held::{Performed, replay, stored_ref};
 use crate::writes::{Answer, Keyed, OF_ACTIONS, answer, keyed};
 
 const ROUTE: &str = "network/action/perform";
