@@ -107,7 +107,7 @@ start_redis() {
         redis_pid=$!
         for _ in $(seq 100); do
             if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-                export DPG_TEST_REDIS="redis://:$password@127.0.0.1:$port"
+                export DPG_TEST_REDIS="redis://default:$password@127.0.0.1:$port"
                 return
             fi
             kill -0 "$redis_pid" 2>/dev/null || break
