@@ -150,10 +150,10 @@ impl Store {
 
     /// Stops the private server, if it is ours to stop.
     pub async fn close(self) {
-        if let Some(embedded) = self.embedded {
-            if let Err(error) = embedded.stop().await {
-                tracing::warn!(error = %error, "the private Postgres did not stop as it should");
-            }
+        if let Some(embedded) = self.embedded
+            && let Err(error) = embedded.stop().await
+        {
+            tracing::warn!(error = %error, "the private Postgres did not stop as it should");
         }
     }
 }

@@ -13,15 +13,16 @@ use dpg_mirror::{PeerAnswer, PeerError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
+use uuid::Uuid;
 
 use super::held::{Performed, StatusSet};
 use super::perform::Asked;
 use crate::app::App;
 use crate::commands::action::StatusChange;
-use crate::commands::payload::LoadedAction;
+use crate::commands::payload::{ItemRef, LoadedAction};
 use crate::http::ApiError;
 use crate::writes::{Answer, Keyed};
 
@@ -66,10 +67,11 @@ pub async fn perform(app: &App, forward: Forward<'_>, asked: Asked) -> Result<An
         status: StatusCode::CREATED,
         read: fields::<Performed>,
     };
-    if forward.resend && !keeps_keys(app, &call).await {
-        if let Some(record) = settled(app, &forward, &asked).await? {
-            return Ok(record);
-        }
+    if forward.resend
+        && !keeps_keys(app, &call).await
+        && let Some(answer) = settled(app, &forward, &asked).await?
+    {
+        return Ok(answer);
     }
     call.send(app, forward).await
 }
@@ -84,18 +86,14 @@ pub async fn update_status(
     action: &LoadedAction,
     change: &StatusChange,
 ) -> Result<Answer, ApiError> {
-    let mut body = json!({
-        "action_id": action.state.action_id,
-        "action_status": change.status,
-        "source_item": action.state.source.item,
-        "source_item_owner": action.state.source.owner,
-    });
-    if let Some(remarks) = &change.remarks {
-        body["remarks"] = json!(remarks);
-    }
-    if let Some(payload) = &change.event_payload {
-        body["event_payload"] = json!(payload);
-    }
+    let body = StatusBody {
+        action_id: action.state.action_id,
+        action_status: &change.status,
+        remarks: change.remarks.as_deref(),
+        event_payload: change.event_payload.as_ref(),
+        source_item: &action.state.source.item,
+        source_item_owner: action.state.source.owner.as_deref(),
+    };
     let call = Call {
         to: &action.state.target.item.item_instance_url,
         from: &action.state.source.item.item_instance_url,
@@ -112,6 +110,19 @@ pub async fn update_status(
         return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "CANCEL_UNSUPPORTED_BY_TARGET", message));
     }
     Ok(answer)
+}
+
+/// The body of CONTRACT 4.12.
+#[derive(Serialize)]
+struct StatusBody<'a> {
+    action_id: Uuid,
+    action_status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remarks: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_payload: Option<&'a Map<String, Value>>,
+    source_item: &'a ItemRef,
+    source_item_owner: Option<&'a str>,
 }
 
 struct Call<'a> {
@@ -285,7 +296,7 @@ fn code_in(body: &Value) -> Option<String> {
     code.map(str::to_owned)
 }
 
-fn bytes(body: &Value) -> Result<Bytes, ApiError> {
+fn bytes(body: &impl Serialize) -> Result<Bytes, ApiError> {
     serde_json::to_vec(body).map(Bytes::from).map_err(|error| ApiError::internal(&error))
 }
 

@@ -39,6 +39,12 @@ impl Conditions {
 
     /// The parameters in order.
     pub(super) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
-        self.parameters.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect()
+        self.parameters
+            .iter()
+            .map(|value| {
+                let value: &(dyn ToSql + Sync) = &**value;
+                value
+            })
+            .collect()
     }
 }
