@@ -1,7 +1,22 @@
-//! The API of one instance: HTTP, authentication, the network contract.
+//! The API of one instance: HTTP, authentication, the network contract. `main.rs` is the composition root.
 
+pub mod app;
 pub mod auth;
+pub mod cache;
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod contract;
 pub mod demo;
 pub mod embedded;
+mod failure;
 pub mod http;
+pub mod maintenance;
+pub mod network;
+pub mod queries;
+pub mod reads;
+pub mod routes;
+pub mod server;
+pub mod startup;
+pub mod telemetry;
+pub mod writes;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `dpg` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dpg_api::cli::main()
+}

@@ -56,6 +56,14 @@ pub struct Record {
     pub created_at: DateTime<Utc>,
 }
 
+impl Record {
+    /// Whether the call has had its effect.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self.progress, Progress::Here { .. } | Progress::Elsewhere { .. })
+    }
+}
+
 const COLUMNS: &str = "digest, status, network, stream_id, version, answer, created_at,
     case when state = 'sending' and claimed_until < now() then 'unknown' else state end as state";
 

@@ -11,9 +11,14 @@ create table lanes (
     -- Parked events since the last delivery; twenty in a row back the lane off.
     parked_in_row    int not null default 0,
     next_attempt_at  timestamptz(3),
-    -- The fence: an acknowledgement counts only from the holder of an unexpired lease.
+    -- Counts whatever ended a wait (contact, a new contract, an operator), so that a failure of an attempt that began
+    -- before does not bring the wait back.
+    nudges           int not null default 0,
+    -- The fence: an acknowledgement counts only from the holder of an unexpired lease. Whoever moves a lane from outside
+    -- (resend) clears the holder.
     lease_holder     uuid,
     lease_until      timestamptz,
+    -- {"at", "status", "error", "message"} of CONTRACT 4.23.
     last_error       jsonb,
     created_at       timestamptz(3) not null default now(),
     primary key (network, destination)
@@ -40,6 +45,7 @@ create table parked_events (
     reason       text,
     unique (network, destination, seq)
 );
+create index parked_events_open on parked_events (network, destination) where resolution is null;
 
 -- Nonces of signed writes, remembered for 600 seconds.
 create table seen_nonces (

@@ -15,6 +15,7 @@ mod keywords;
 mod lifecycle;
 mod load;
 mod network;
+mod peers;
 mod pointer;
 mod private;
 mod references;
@@ -99,7 +100,7 @@ impl Contracts {
             let domain = self.network(&binding.network).and_then(|network| network.domain(&binding.domain));
             (binding.to_string(), json!(domain.map_or(&[][..], Domain::type_names)))
         });
-        error.extra = Map::from_iter([
+        *error.extra = Map::from_iter([
             ("requested".to_owned(), json!({"network": network, "domain": domain, "key": key})),
             ("allowed_bindings".to_owned(), json!(keys)),
             ("allowed_networks".to_owned(), distinct(self.served.iter().map(|binding| &binding.network))),

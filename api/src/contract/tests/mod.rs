@@ -84,7 +84,7 @@ fn the_unserved_reply_says_what_is_served() {
     assert_eq!((error.status.as_u16(), error.code.as_ref()), (403, "UNSERVED_DOMAIN_BINDING"));
     assert_eq!(error.message, "This instance does not serve yellow_dot/tutor.");
     assert_eq!(
-        Value::Object(error.extra),
+        Value::Object(*error.extra),
         json!({
             "requested": {"network": "yellow_dot", "domain": "tutor", "key": "yellow_dot/tutor"},
             "allowed_bindings": ["yellow_dot/student", "green_dot/shop"], "allowed_networks": ["yellow_dot", "green_dot"],

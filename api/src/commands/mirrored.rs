@@ -1,0 +1,187 @@
+//! Decisions about events of actions that other instances hold (CONTRACT 4.14). A mirror records what happened: no status
+//! rule applies, late events join the history, and the highest `update_count` is the present state.
+
+use actix_web::http::StatusCode;
+use dpg_eventstore::{EventType, Metadata, NewEvent};
+use serde_json::value::to_raw_value;
+use serde_json::{Map, Value};
+
+use super::action::event_id;
+use super::payload::{ActionPayload, ActionState, HistoryRow, LoadedAction, Party};
+use crate::contract::InstanceUrl;
+use crate::http::ApiError;
+
+/// An event as its origin tells it, checked against contract and trust.
+#[derive(Debug, Clone)]
+pub struct MirroredEvent {
+    /// The instance that holds the action, in its registered spelling.
+    pub origin: String,
+    /// State of the action after the event; `source.here` is true.
+    pub state: ActionState,
+    /// Coordinates of source and target.
+    pub coordinates: [Option<f64>; 4],
+    /// Structured outcome.
+    pub event_payload: Map<String, Value>,
+    /// What this change said.
+    pub remarks: Option<String>,
+    /// Whether the body told the requirements.
+    pub tells_requirements: bool,
+    /// When the origin recorded it.
+    pub occurred_at: Option<String>,
+}
+
+/// What is to be done with it.
+#[derive(Debug)]
+pub enum Mirrored {
+    /// Append it.
+    New(Box<NewEvent>),
+    /// Its identity is known already: compare with what is stored under it.
+    Known,
+}
+
+/// Decides about an event; `known` is the action's stream, if there is one.
+///
+/// # Errors
+/// 409 `EVENT_IDENTITY_CONFLICT` when what an action *is* would change, or when it is held here.
+pub fn store(known: Option<&LoadedAction>, event: MirroredEvent, metadata: Metadata) -> Result<Mirrored, ApiError> {
+    let count = event.state.update_count;
+    let origin = InstanceUrl::parse(&event.origin).map_err(|error| ApiError::internal(&error))?;
+    let mut seen = Vec::new();
+    let mut version = 1;
+    if let Some(known) = known {
+        if known.state.target.here || !same_action(&known.state, &event.state, &origin) {
+            return Err(identity_conflict());
+        }
+        seen = known.seen.clone().unwrap_or_default();
+        version = known.version + 1;
+    }
+    if seen.iter().any(|(from, to)| (*from..=*to).contains(&count)) {
+        return Ok(Mirrored::Known);
+    }
+    see(&mut seen, count);
+    let [source_item_latitude, source_item_longitude, target_item_latitude, target_item_longitude] = event.coordinates;
+    let history = HistoryRow {
+        event_id: event_id(&origin, event.state.action_id, count),
+        origin_instance_domain: event.origin.clone(),
+        action_status: event.state.action_status.clone(),
+        update_count: count,
+        source_item_latitude,
+        source_item_longitude,
+        target_item_latitude,
+        target_item_longitude,
+        event_payload: event.event_payload,
+        remarks: event.remarks,
+        occurred_at: event.occurred_at,
+    };
+    let state = match known {
+        Some(known) => succeed(&known.state, event.state, event.tells_requirements),
+        None => event.state,
+    };
+    let payload = ActionPayload { action: state, event: history, seen: Some(seen) };
+    Ok(Mirrored::New(Box::new(NewEvent {
+        stream_id: payload.action.action_id,
+        version,
+        event_id: payload.event.event_id,
+        event_type: EventType::ActionEventMirrored,
+        payload: to_raw_value(&payload).map_err(|error| ApiError::internal(&error))?,
+        metadata,
+        private: None,
+        destination: None,
+    })))
+}
+
+/// Whether a stored event says the same as a body: status, payload and remarks (CONTRACT 4.14 step 6).
+#[must_use]
+pub fn same_content(stored: &HistoryRow, status: &str, payload: &Map<String, Value>, remarks: Option<&str>) -> bool {
+    stored.action_status == status && same_json(&stored.event_payload, payload) && stored.remarks.as_deref() == remarks
+}
+
+/// Equal as JSON: Postgres may have written a number in another way (`1e2`, `100`).
+fn same_json(a: &Map<String, Value>, b: &Map<String, Value>) -> bool {
+    let canonical = |map: &Map<String, Value>| serde_json_canonicalizer::to_vec(map);
+    a == b || matches!((canonical(a), canonical(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// The state after an event: the highest count wins, a late one changes nothing.
+fn succeed(present: &ActionState, event: ActionState, tells_requirements: bool) -> ActionState {
+    if event.update_count < present.update_count {
+        return present.clone();
+    }
+    let requirements_snapshot = match tells_requirements {
+        true => event.requirements_snapshot,
+        false => present.requirements_snapshot.clone(),
+    };
+    ActionState {
+        requirements_snapshot,
+        remarks: event.remarks.or_else(|| present.remarks.clone()),
+        created_at: present.created_at.clone(),
+        updated_at: None,
+        ..event
+    }
+}
+
+/// Who and what an action is about may never change, and only its origin speaks about it.
+fn same_action(known: &ActionState, told: &ActionState, origin: &InstanceUrl) -> bool {
+    let same_party = |known: &Party, told: &Party| {
+        let (a, b) = (&known.item, &told.item);
+        (&a.item_network, &a.item_domain, &a.item_type, a.item_id)
+            == (&b.item_network, &b.item_domain, &b.item_type, b.item_id)
+            && same_instance(&a.item_instance_url, &b.item_instance_url)
+    };
+    known.action_type == told.action_type
+        && same_instance(&known.target.item.item_instance_url, origin.normalised())
+        && same_party(&known.source, &told.source)
+        && same_party(&known.target, &told.target)
+}
+
+fn same_instance(a: &str, b: &str) -> bool {
+    match (InstanceUrl::parse(a), InstanceUrl::parse(b)) {
+        (Ok(a), Ok(b)) => a.normalised() == b.normalised(),
+        _ => a == b,
+    }
+}
+
+/// Adds a count to closed, ascending ranges, joining neighbours.
+fn see(seen: &mut Vec<(i32, i32)>, count: i32) {
+    seen.push((count, count));
+    seen.sort_unstable();
+    let mut joined: Vec<(i32, i32)> = Vec::with_capacity(seen.len());
+    for (from, to) in seen.drain(..) {
+        match joined.last_mut() {
+            Some(last) if from <= last.1 + 1 => last.1 = last.1.max(to),
+            _ => joined.push((from, to)),
+        }
+    }
+    *seen = joined;
+}
+
+/// 409: the id is known as another action, or is held here.
+#[must_use]
+pub fn identity_conflict() -> ApiError {
+    ApiError::new(
+        StatusCode::CONFLICT,
+        "EVENT_IDENTITY_CONFLICT",
+        "This action_id is known here as another action, or is held here.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::see;
+
+    #[test]
+    fn counts_are_kept_as_ranges() {
+        let mut seen = Vec::new();
+        for (count, expected) in [
+            (5, vec![(5, 5)]),
+            (0, vec![(0, 0), (5, 5)]),
+            (1, vec![(0, 1), (5, 5)]),
+            (4, vec![(0, 1), (4, 5)]),
+            (3, vec![(0, 1), (3, 5)]),
+            (2, vec![(0, 5)]),
+        ] {
+            see(&mut seen, count);
+            assert_eq!(seen, expected);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What the contract says about other instances: keys, addresses, and which networks are ours.
+
+use dpg_mirror::signature::PublicKey;
+
+use super::{Contracts, Instance, InstanceUrl};
+
+impl Contracts {
+    /// The networks in which this instance serves a domain, each once, in configured order.
+    #[must_use]
+    pub fn served_networks(&self) -> Vec<String> {
+        let mut networks: Vec<String> = Vec::new();
+        for binding in &self.served {
+            if !networks.contains(&binding.network) {
+                networks.push(binding.network.clone());
+            }
+        }
+        networks
+    }
+
+    /// Whether this instance serves a domain of the network.
+    #[must_use]
+    pub fn serves_network(&self, network: &str) -> bool {
+        self.served.iter().any(|binding| binding.network == network)
+    }
+
+    /// The keys that the contract of `network` gives an instance, whichever of its domains it is registered for. A key
+    /// that can't be read is none.
+    #[must_use]
+    pub fn public_keys(&self, network: &str, instance: &InstanceUrl) -> Vec<PublicKey> {
+        let instances = self.network(network).into_iter().flat_map(|network| network.all_instances());
+        let texts = instances.filter(|known| known.url == *instance).flat_map(|known| &known.public_keys);
+        texts.filter_map(|text| PublicKey::parse(text).ok()).collect()
+    }
+
+    /// An instance that is registered for any domain of `network`: the first entry, whose spelling is called.
+    #[must_use]
+    pub fn registered_anywhere(&self, network: &str, instance: &InstanceUrl) -> Option<&Instance> {
+        self.network(network)?.all_instances().iter().find(|known| known.url == *instance)
+    }
+
+    /// Whether `host[:port]` is this instance's: that of its base URL, by any alias of the loopback.
+    #[must_use]
+    pub fn is_own_authority(&self, authority: &str) -> bool {
+        let scheme = self.own_url.normalised().split_once("://").map_or("https", |(scheme, _)| scheme);
+        InstanceUrl::parse(&format!("{scheme}://{authority}")).is_ok_and(|url| self.is_own(&url))
+    }
+
+    /// What our signatures call us: our URL in the first spelling that a contract registers, else as configured.
+    #[must_use]
+    pub fn keyid(&self) -> String {
+        let registered = self.networks.iter().find_map(|network| self.registered_anywhere(network.id(), &self.own_url));
+        registered.map_or(&self.own_url, |instance| &instance.url).as_str().to_owned()
+    }
+}

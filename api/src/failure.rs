@@ -1,0 +1,58 @@
+//! Where the errors of the other rooms turn into refusals. What went wrong goes to the log; a 5xx body never says it.
+
+use actix_web::http::StatusCode;
+use dpg_eventstore::append::AppendError;
+use dpg_eventstore::read::ReadError;
+
+use crate::http::{ApiError, Fault};
+use crate::queries::QueryError;
+
+impl From<AppendError> for ApiError {
+    fn from(error: AppendError) -> Self {
+        match &error {
+            AppendError::Rejected(_) => Self::internal(&error),
+            AppendError::Partition(_) => {
+                tracing::error!(error = %error, "storage for a network could not be prepared");
+                let message = "Storage for this network could not be prepared.";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "PARTITION_SETUP_FAILED", message)
+            }
+            AppendError::QueueFull | AppendError::Unavailable | AppendError::Unknown | AppendError::Stopped => {
+                tracing::warn!(error = %error, "a write was not taken");
+                Self::unavailable()
+            }
+        }
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match &error {
+            ReadError::Database(_) => away(&error),
+            ReadError::Sql(sql) => of_sql(sql, &error),
+        }
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        match &error {
+            QueryError::Database(_) => away(&error),
+            QueryError::Sql(sql) => of_sql(sql, &error),
+            QueryError::Cursor => Self::validation(vec![Fault::new("/cursor", "is not a cursor of this query")]),
+        }
+    }
+}
+
+fn away(error: &(dyn std::error::Error + 'static)) -> ApiError {
+    tracing::warn!(error = %error, "the database is away");
+    ApiError::unavailable()
+}
+
+/// A lost connection, a time-out or a server that shuts down is 503; anything else was not foreseen.
+fn of_sql(sql: &tokio_postgres::Error, error: &(dyn std::error::Error + 'static)) -> ApiError {
+    let class = sql.code().and_then(|code| code.code().get(..2));
+    match class {
+        None | Some("08" | "53" | "55" | "57" | "58") => away(error),
+        Some(_) => ApiError::internal(error),
+    }
+}

@@ -1,0 +1,7 @@
+//! The conventions seen from outside: a real server on a loopback port, and the readers by themselves.
+
+mod fields;
+mod filters;
+mod headers;
+mod json;
+mod server;

@@ -1,0 +1,323 @@
+//! Effects on another instance: performing on its items, and passing on a source owner's status change (CONTRACT 4.9
+//! step 8, 4.11). With a key, the call is claimed before it goes out, and what became of it is written down, so that a
+//! retry never makes a second action.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use dpg_eventstore::idempotency::{self, Progress, Record};
+use dpg_mirror::{PeerAnswer, PeerError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use url::Url;
+use uuid::Uuid;
+
+use super::held::{Performed, StatusSet};
+use super::perform::Asked;
+use crate::app::App;
+use crate::commands::action::StatusChange;
+use crate::commands::payload::{ItemRef, LoadedAction};
+use crate::http::ApiError;
+use crate::writes::{Answer, Keyed};
+
+/// Whose call is passed on.
+#[derive(Debug, Clone, Copy)]
+pub struct Forward<'a> {
+    /// The user who called us.
+    pub user: &'a str,
+    /// Their key.
+    pub key: Option<&'a Keyed>,
+    /// An earlier call with this key went out, or is on its way.
+    pub resend: bool,
+}
+
+/// What an answer of the target comes to.
+enum Heard {
+    /// It is done there; the fields of the answer.
+    Done(Value),
+    /// It refused for reasons of its own: passed on as it is.
+    Refused(Answer),
+    /// It failed in a way that our caller is told in our words.
+    Failed(ApiError),
+}
+
+/// Performs on a remote target.
+///
+/// # Errors
+/// 502 and 504 of CONTRACT 4.9; 409 `IDEMPOTENCY_KEY_IN_PROGRESS`.
+pub async fn perform(app: &App, forward: Forward<'_>, asked: Asked) -> Result<Answer, ApiError> {
+    let body = json!({
+        "action_type": asked.action_type,
+        "source_item": asked.source.item,
+        "target_item": asked.target,
+        "source_item_owner": asked.source.owner,
+        "requirements_snapshot": asked.requirements,
+    });
+    let call = Call {
+        to: &asked.target.item_instance_url,
+        from: &asked.source.item.item_instance_url,
+        path: "/api/v1/network/action/perform",
+        body: bytes(&body)?,
+        status: StatusCode::CREATED,
+        read: fields::<Performed>,
+    };
+    if forward.resend
+        && !keeps_keys(app, &call).await
+        && let Some(answer) = settled(app, &forward, &asked).await?
+    {
+        return Ok(answer);
+    }
+    call.send(app, forward).await
+}
+
+/// Passes on a source owner's status change to the instance that holds the action.
+///
+/// # Errors
+/// 501 `CANCEL_UNSUPPORTED_BY_TARGET`; otherwise as [`perform`].
+pub async fn update_status(
+    app: &App,
+    forward: Forward<'_>,
+    action: &LoadedAction,
+    change: &StatusChange,
+) -> Result<Answer, ApiError> {
+    let body = StatusBody {
+        action_id: action.state.action_id,
+        action_status: &change.status,
+        remarks: change.remarks.as_deref(),
+        event_payload: change.event_payload.as_ref(),
+        source_item: &action.state.source.item,
+        source_item_owner: action.state.source.owner.as_deref(),
+    };
+    let call = Call {
+        to: &action.state.target.item.item_instance_url,
+        from: &action.state.source.item.item_instance_url,
+        path: "/api/v1/network/action/update-status",
+        body: bytes(&body)?,
+        status: StatusCode::OK,
+        read: fields::<StatusSet>,
+    };
+    let answer = call.send(app, forward).await?;
+    let unknown_route =
+        answer.status == StatusCode::NOT_FOUND && code_of(&answer) != Some("ACTION_NOT_FOUND".to_owned());
+    if unknown_route {
+        let message = "The target instance can't take a status change from the source's side.";
+        return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "CANCEL_UNSUPPORTED_BY_TARGET", message));
+    }
+    Ok(answer)
+}
+
+/// The body of CONTRACT 4.12.
+#[derive(Serialize)]
+struct StatusBody<'a> {
+    action_id: Uuid,
+    action_status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remarks: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_payload: Option<&'a Map<String, Value>>,
+    source_item: &'a ItemRef,
+    source_item_owner: Option<&'a str>,
+}
+
+struct Call<'a> {
+    to: &'a str,
+    from: &'a str,
+    path: &'static str,
+    body: Bytes,
+    status: StatusCode,
+    read: fn(&[u8]) -> Option<Value>,
+}
+
+impl Call<'_> {
+    async fn send(&self, app: &App, forward: Forward<'_>) -> Result<Answer, ApiError> {
+        let Some(key) = forward.key else {
+            let random = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>());
+            return self.answer_of(self.exchange(app, &random).await);
+        };
+        if let Some(record) = claim(app, key, forward.resend).await? {
+            return self.await_other(app, key, record).await;
+        }
+        let derived = derived_key(self.from, forward.user, &key.scope.key);
+        let heard = self.exchange(app, &derived).await;
+        match &heard {
+            Ok(Heard::Done(answer)) => {
+                idempotency::finish(&app.database, &key.scope, i32::from(self.status.as_u16()), answer).await?;
+            }
+            // A refusal, or nothing was sent: a known outcome, and the key is free.
+            Ok(Heard::Refused(_)) => idempotency::give_up(&app.database, &key.scope).await?,
+            Err(error) if error.known_unsent() => idempotency::give_up(&app.database, &key.scope).await?,
+            Ok(Heard::Failed(refusal)) if refusal.code == "TARGET_INSTANCE_REFUSED" => {
+                idempotency::give_up(&app.database, &key.scope).await?;
+            }
+            Ok(Heard::Failed(_)) | Err(_) => idempotency::unknown(&app.database, &key.scope).await?,
+        }
+        self.answer_of(heard)
+    }
+
+    fn answer_of(&self, heard: Result<Heard, PeerError>) -> Result<Answer, ApiError> {
+        match heard {
+            Ok(Heard::Done(answer)) => Answer::of(self.status, &answer),
+            Ok(Heard::Refused(answer)) => Ok(answer),
+            Ok(Heard::Failed(refusal)) => Err(refusal),
+            Err(PeerError::Timeout) => Err(timeout()),
+            Err(error) => {
+                tracing::warn!(to = self.to, error = %error, "a peer could not be called");
+                Err(unavailable())
+            }
+        }
+    }
+
+    async fn exchange(&self, app: &App, key: &str) -> Result<Heard, PeerError> {
+        let url = Url::parse(self.to).map_err(|error| PeerError::Request(Box::new(error)))?;
+        let answer = app.peers.post(&url, self.path, self.body.clone(), &[("idempotency-key", key)]).await?;
+        Ok(self.hear(&answer))
+    }
+
+    /// Maps the target's answer as CONTRACT 4.9 says.
+    fn hear(&self, answer: &PeerAnswer) -> Heard {
+        let json: Option<Value> = serde_json::from_slice(&answer.body).ok();
+        let code = json.as_ref().and_then(code_in);
+        match (answer.status, json) {
+            (200..=299, Some(_)) => match (self.read)(&answer.body) {
+                Some(fields) => Heard::Done(fields),
+                None => Heard::Failed(unavailable()),
+            },
+            (401, Some(_)) => Heard::Failed(refused(code.as_deref())),
+            (403, Some(_)) if code.as_deref().is_some_and(|code| code.starts_with("PEER_")) => {
+                Heard::Failed(refused(code.as_deref()))
+            }
+            (400..=499, Some(_)) => match passed_on(answer) {
+                Some(answer) => Heard::Refused(answer),
+                None => Heard::Failed(unavailable()),
+            },
+            _ => Heard::Failed(unavailable()),
+        }
+    }
+
+    /// Another call with this key was first: its answer is ours.
+    async fn await_other(&self, app: &App, key: &Keyed, record: Record) -> Result<Answer, ApiError> {
+        let deadline = tokio::time::Instant::now() + claim_time(app);
+        let mut record = Some(key.check(record)?);
+        loop {
+            match record.map(|record| record.progress) {
+                Some(Progress::Elsewhere { answer }) => return Answer::of(self.status, &answer),
+                Some(Progress::Unknown) => return Err(timeout()),
+                Some(Progress::Here { .. }) => return Err(unavailable()),
+                // Given up meanwhile: the call may be made again, which is the caller's to decide.
+                None => return Err(unavailable()),
+                Some(Progress::Sending) if tokio::time::Instant::now() >= deadline => return Err(in_progress()),
+                Some(Progress::Sending) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+            record = key.earlier(app).await?;
+        }
+    }
+}
+
+/// Claims the key; what it stands for already, if it is not ours to send.
+async fn claim(app: &App, key: &Keyed, resend: bool) -> Result<Option<Record>, ApiError> {
+    let milliseconds = i64::try_from(claim_time(app).as_millis()).unwrap_or(i64::MAX);
+    Ok(idempotency::claim(&app.database, &key.scope, &key.digest, milliseconds, resend).await?)
+}
+
+/// The whole call, and a second.
+fn claim_time(app: &App) -> Duration {
+    app.config.peer_timeout + Duration::from_secs(1)
+}
+
+/// An earlier call went out to a target that keeps no keys: it is never sent again. What it came to shows when its first
+/// event is mirrored; until then nobody can tell.
+async fn settled(app: &App, forward: &Forward<'_>, asked: &Asked) -> Result<Option<Answer>, ApiError> {
+    let Some(key) = forward.key else { return Ok(None) };
+    let Some(record) = key.earlier(app).await? else { return Ok(None) };
+    match record.progress {
+        Progress::Unknown => {}
+        _ => return Ok(None),
+    }
+    let found = crate::queries::mirrored::first_event(
+        &app.database,
+        &asked.action_type,
+        &asked.source.item,
+        &asked.target,
+        record.created_at,
+        &key.scope,
+    )
+    .await?;
+    match found {
+        Some(performed) => {
+            let status = StatusCode::CREATED;
+            idempotency::finish(&app.database, &key.scope, i32::from(status.as_u16()), &performed).await?;
+            Ok(Some(Answer::of(status, &performed)?))
+        }
+        None => Err(timeout()),
+    }
+}
+
+/// Whether the target says that it honours keys (CONTRACT 4.14b).
+async fn keeps_keys(app: &App, call: &Call<'_>) -> bool {
+    let Ok(url) = Url::parse(call.to) else { return false };
+    let Ok(answer) = app.peers.get(&url, "/.well-known/dpg-peer", &[]).await else { return false };
+    let told: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    let capabilities = told.as_ref().and_then(|told| told["capabilities"].as_array());
+    answer.status == 200 && capabilities.is_some_and(|all| all.iter().any(|one| one == "idempotency-key"))
+}
+
+/// The key that the target sees: the same for every retry, and telling nothing of ours.
+fn derived_key(from: &str, user: &str, key: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{from}\n{user}\n{key}")))
+}
+
+/// The fields of the contract, and no others.
+fn fields<T: DeserializeOwned + Serialize>(body: &[u8]) -> Option<Value> {
+    let fields: T = serde_json::from_slice(body).ok()?;
+    serde_json::to_value(fields).ok()
+}
+
+fn passed_on(answer: &PeerAnswer) -> Option<Answer> {
+    let body = RawValue::from_string(String::from_utf8(answer.body.to_vec()).ok()?).ok()?;
+    let status = StatusCode::from_u16(answer.status).ok()?;
+    let retry_after = answer.headers.get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Some(Answer { status, body: Some(body), version: None, at: None, retry_after })
+}
+
+fn code_of(answer: &Answer) -> Option<String> {
+    let body: Value = serde_json::from_str(answer.body.as_ref()?.get()).ok()?;
+    code_in(&body)
+}
+
+/// The stable code in an error body, ours or another make's.
+fn code_in(body: &Value) -> Option<String> {
+    let code = body["code"].as_str().or_else(|| body["error"].as_str());
+    code.map(str::to_owned)
+}
+
+fn bytes(body: &impl Serialize) -> Result<Bytes, ApiError> {
+    serde_json::to_vec(body).map(Bytes::from).map_err(|error| ApiError::internal(&error))
+}
+
+fn unavailable() -> ApiError {
+    let message = "The target instance did not answer as it should.";
+    ApiError::new(StatusCode::BAD_GATEWAY, "TARGET_INSTANCE_UNAVAILABLE", message)
+}
+
+fn timeout() -> ApiError {
+    let message = "The target instance did not answer in time.";
+    ApiError::new(StatusCode::GATEWAY_TIMEOUT, "TARGET_INSTANCE_TIMEOUT", message)
+}
+
+fn refused(code: Option<&str>) -> ApiError {
+    // Only what looks like a code is repeated.
+    let code = code.filter(|code| code.len() <= 64 && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'));
+    let message = format!("The target instance does not trust this one: {}.", code.unwrap_or("no code given"));
+    ApiError::new(StatusCode::BAD_GATEWAY, "TARGET_INSTANCE_REFUSED", message)
+}
+
+fn in_progress() -> ApiError {
+    let message = "A call with this Idempotency-Key is still on its way.";
+    ApiError::new(StatusCode::CONFLICT, "IDEMPOTENCY_KEY_IN_PROGRESS", message).with_retry_after(1)
+}

@@ -1,0 +1,256 @@
+//! Taking in an event of an action that another instance holds: the steps of CONTRACT 4.14 after trust.
+
+use actix_web::http::StatusCode;
+use chrono::{DateTime, Utc};
+use dpg_eventstore::{Appended, Command, Metadata, read};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::held::{loaded_action, stored_ref};
+use crate::app::App;
+use crate::commands::action::event_id;
+use crate::commands::mirrored::{Mirrored, MirroredEvent, identity_conflict, same_content, store as decide};
+use crate::commands::payload::{ActionPayload, ActionState, HistoryRow, Party, parse, timestamp};
+use crate::contract::{InstanceUrl, ItemKind};
+use crate::http::fields::Fields;
+use crate::http::references::{ItemRef as ItemKey, ItemRefPlus, item_ref_plus};
+use crate::http::scalars::{instance_url, integer, name, number, object, owner, remarks, time, uuid};
+use crate::http::{ApiError, Form};
+use crate::writes::{Answer, TRIES, before_retry};
+
+/// A body of 4.14.
+#[derive(Debug, Clone, Default)]
+pub struct EventBody {
+    /// The instance that speaks.
+    pub origin: String,
+    /// Whose action it is.
+    pub source: ItemRefPlus,
+    /// Whose item it is about.
+    pub target: ItemRefPlus,
+    action_type: String,
+    action_status: String,
+    action_id: Uuid,
+    update_count: i32,
+    target_owner: Option<String>,
+    coordinates: [Option<f64>; 4],
+    event_payload: Map<String, Value>,
+    remarks: Option<String>,
+    requirements: Option<Map<String, Value>>,
+    occurred_at: Option<DateTime<Utc>>,
+}
+
+/// Reads a body of 4.14. `event_id` is accepted and ignored: it follows from the rest.
+pub fn read_event(f: &mut Fields<'_>) -> EventBody {
+    f.nullable("event_id", uuid);
+    // Believed for no item of ours: the owner of a source item is who owns it here.
+    f.nullable("source_item_owner", owner);
+    EventBody {
+        origin: f.required("origin_instance_domain", instance_url),
+        action_type: f.required(("action_type", "action_name"), name),
+        action_status: f.required("action_status", name),
+        action_id: f.required("action_id", uuid),
+        update_count: i32::try_from(f.required("update_count", integer(0..=1_000_000))).unwrap_or(i32::MAX),
+        source: f.required("source_item", item_ref_plus),
+        target: f.required("target_item", item_ref_plus),
+        target_owner: f.nullable("target_item_owner", owner),
+        coordinates: [
+            f.nullable("source_item_latitude", number(-90.0..=90.0)),
+            f.nullable("source_item_longitude", number(-180.0..=180.0)),
+            f.nullable("target_item_latitude", number(-90.0..=90.0)),
+            f.nullable("target_item_longitude", number(-180.0..=180.0)),
+        ],
+        event_payload: f.nullable("event_payload", object).unwrap_or_default(),
+        remarks: f.nullable("remarks", remarks),
+        requirements: f.nullable("requirements_snapshot", object),
+        occurred_at: f.nullable("occurred_at", time),
+    }
+}
+
+impl EventBody {
+    /// Refuses an event of a network that is not loaded here.
+    ///
+    /// # Errors
+    /// 400 `INVALID_EVENT_REQUEST`.
+    pub fn check_network(&self, app: &App) -> Result<(), ApiError> {
+        let network = &self.target.item.network;
+        match app.contracts.network(network) {
+            Some(_) => Ok(()),
+            None => Err(invalid(format!("The network {network} is not loaded here."))),
+        }
+    }
+
+    fn mirrored(self, origin: &str, source_owner: String, own_url: &str) -> MirroredEvent {
+        let partition_network = self.source.item.network.clone();
+        let tells_requirements = self.requirements.is_some();
+        let state = ActionState {
+            action_type: self.action_type,
+            partition_network,
+            action_id: self.action_id,
+            action_status: self.action_status,
+            update_count: self.update_count,
+            source: Party { item: stored_ref(&self.source.item, own_url), owner: Some(source_owner), here: true },
+            target: Party { item: stored_ref(&self.target.item, origin), owner: self.target_owner, here: false },
+            requirements_snapshot: self.requirements.unwrap_or_default(),
+            remarks: self.remarks.clone(),
+            created_at: None,
+            updated_at: None,
+        };
+        MirroredEvent {
+            origin: origin.to_owned(),
+            state,
+            coordinates: self.coordinates,
+            event_payload: self.event_payload,
+            remarks: self.remarks,
+            tells_requirements,
+            occurred_at: self.occurred_at.map(timestamp),
+        }
+    }
+}
+
+/// The fields that answer an event.
+#[derive(Debug, Serialize)]
+struct Stored {
+    event_id: Uuid,
+    action_id: Uuid,
+    action_type: String,
+    action_status: String,
+    update_count: i32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    conflict: bool,
+}
+
+/// Stores an event whose sender is trusted: 201, or 200 when it was there already.
+///
+/// # Errors
+/// 403 `EVENT_ORIGIN_MISMATCH`; 400 `INVALID_SOURCE_INSTANCE`, `INVALID_EVENT_REQUEST`; 404 `SOURCE_ITEM_NOT_FOUND`; 409
+/// `EVENT_IDENTITY_CONFLICT`.
+pub async fn store(app: &App, body: EventBody, mut metadata: Metadata) -> Result<Answer, ApiError> {
+    let origin = registered_origin(app, &body)?;
+    let (source, own_url) =
+        (&body.source.item, app.contracts.own_instance_url(&body.source.item.network, &body.source.item.domain));
+    if !is_own(app, &body.source.instance_url) {
+        let message = "The source item's instance is not this one.";
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "INVALID_SOURCE_INSTANCE", message));
+    }
+    let source_owner = source_owner(app, &body).await?;
+    let network = source.network.clone();
+    let (action_id, count) = (body.action_id, body.update_count);
+    let status = body.action_status.clone();
+    metadata.origin = Some(origin.clone());
+    check_payload(app, &body)?;
+    let event = body.mirrored(&origin, source_owner, &own_url);
+    for attempt in 0..TRIES {
+        let turn = app.streams.lock(action_id).await;
+        let stream = read::load(&app.database, action_id).await?;
+        if stream.as_ref().is_some_and(|stream| stream.stream_type != "action" || stream.network != network) {
+            return Err(identity_conflict());
+        }
+        let known = loaded_action(stream.as_ref())?;
+        let new = match decide(known.as_ref(), event.clone(), metadata.clone())? {
+            Mirrored::Known => return known_event(app, &network, &event).await,
+            Mirrored::New(new) => new,
+        };
+        let event_id = new.event_id;
+        match app.log.append(&network, Command::of(*new)).await? {
+            Appended::Won { position, .. } => {
+                let stored = Stored {
+                    event_id,
+                    action_id,
+                    action_type: event.state.action_type,
+                    action_status: status,
+                    update_count: count,
+                    conflict: false,
+                };
+                let answer = Answer::of(StatusCode::CREATED, &stored)?;
+                return Ok(answer.at(&network, position.unwrap_or_default(), action_id));
+            }
+            Appended::Conflict | Appended::Replayed => drop(turn),
+        }
+        before_retry(attempt).await;
+    }
+    Err(ApiError::unavailable())
+}
+
+/// The origin in its registered spelling: it must be the target item's instance.
+fn registered_origin(app: &App, body: &EventBody) -> Result<String, ApiError> {
+    let mismatch = || {
+        let message = "An event comes from the instance of its target item.";
+        ApiError::new(StatusCode::FORBIDDEN, "EVENT_ORIGIN_MISMATCH", message).with_form(Form::Both)
+    };
+    let origin = InstanceUrl::parse(&body.origin).map_err(|_| mismatch())?;
+    let target = InstanceUrl::parse(&body.target.instance_url).map_err(|_| mismatch())?;
+    if origin.normalised() != target.normalised() {
+        return Err(mismatch());
+    }
+    let item = &body.target.item;
+    // Without trust (`PEER_AUTH=off` too) the origin is registered: that was checked before.
+    app.contracts
+        .registered(&item.network, &item.domain, &origin)
+        .map(|i| i.url.as_str().to_owned())
+        .ok_or_else(mismatch)
+}
+
+fn is_own(app: &App, url: &str) -> bool {
+    InstanceUrl::parse(url).is_ok_and(|url| app.contracts.is_own(&url))
+}
+
+/// The owner of the source item here. A deleted item counts: its stream exists.
+async fn source_owner(app: &App, body: &EventBody) -> Result<String, ApiError> {
+    let key = &body.source.item;
+    let stream = read::load(&app.database, key.id).await?.filter(|stream| stream.stream_type == "item");
+    let state: Option<Value> = match &stream {
+        Some(stream) => Some(parse(&stream.payload).map_err(|error| ApiError::internal(&error))?),
+        None => None,
+    };
+    let named = state.filter(|state| {
+        state["item_network"] == key.network.as_str()
+            && state["item_domain"] == key.domain.as_str()
+            && state["item_type"] == key.item_type.as_str()
+    });
+    let owner = named.as_ref().and_then(|state| state["created_by"].as_str());
+    owner.map(str::to_owned).ok_or_else(super::perform::source_not_found)
+}
+
+/// A mirror records what happened: the payload is checked without the rule of the status `enum`.
+fn check_payload(app: &App, body: &EventBody) -> Result<(), ApiError> {
+    let (source, target) = (&body.source.item, &body.target.item);
+    let interaction = app.contracts.interaction(&body.action_type, kind_of(source), kind_of(target));
+    let Some(interaction) = interaction else {
+        return Err(invalid(format!("The contract has no such interaction for {}.", body.action_type)));
+    };
+    let faults = interaction.check_payload(&body.event_payload);
+    if faults.is_empty() { Ok(()) } else { Err(invalid("event_payload is not valid.").with_details(faults)) }
+}
+
+fn kind_of(item: &ItemKey) -> ItemKind<'_> {
+    ItemKind { network: &item.network, domain: &item.domain, item_type: &item.item_type }
+}
+
+/// The answer for an event that was there already; another content is told, and the first stays.
+async fn known_event(app: &App, network: &str, event: &MirroredEvent) -> Result<Answer, ApiError> {
+    let origin = InstanceUrl::parse(&event.origin).map_err(|error| ApiError::internal(&error))?;
+    let (action_id, count) = (event.state.action_id, event.state.update_count);
+    let id = event_id(&origin, action_id, count);
+    let found = read::by_event_id(&app.database, network, action_id, id).await?;
+    let Some(found) = found else { return Err(ApiError::unavailable()) };
+    let payload: ActionPayload = parse(&found.payload).map_err(|error| ApiError::internal(&error))?;
+    let history: HistoryRow = payload.event;
+    let same = same_content(&history, &event.state.action_status, &event.event_payload, event.remarks.as_deref());
+    if !same {
+        tracing::warn!(%action_id, update_count = count, "an event came again with another content");
+    }
+    let stored = Stored {
+        event_id: id,
+        action_id,
+        action_type: payload.action.action_type,
+        action_status: history.action_status,
+        update_count: history.update_count,
+        conflict: !same,
+    };
+    Ok(Answer::of(StatusCode::OK, &stored)?.at(network, found.position, action_id))
+}
+
+fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "INVALID_EVENT_REQUEST", message)
+}

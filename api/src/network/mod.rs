@@ -1,0 +1,8 @@
+//! Speaking with other instances: whom to believe, and what goes out to them.
+
+pub mod forward;
+pub mod held;
+pub mod mirrored;
+pub mod perform;
+pub mod status;
+pub mod trust;

@@ -1,0 +1,138 @@
+//! Whom to believe (CONTRACT 2.5, 2.6): a peer's signature, and the instance that a write claims to speak for.
+
+use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use chrono::Utc;
+use dpg_mirror::signature::{Presented, PublicKey, RequestHead, Verified};
+
+use crate::app::App;
+use crate::config::PeerAuth;
+use crate::contract::InstanceUrl;
+use crate::http::{ApiError, Form};
+
+/// Whom a write says that it speaks for, and in which network.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The network that is spoken about: its contract gives the keys.
+    pub network: &'a str,
+    /// Network and domain of the item for which the instance must be registered.
+    pub registered_for: (&'a str, &'a str),
+    /// The claimed instance's URL as sent.
+    pub instance: &'a str,
+    /// Whether this kind of write is never accepted unsigned, but in `off` mode.
+    pub only_signed: bool,
+}
+
+/// What can be told of a peer's credentials before its body is understood.
+#[derive(Debug)]
+pub struct Credentials {
+    presented: Option<Presented>,
+}
+
+/// Reads the signature headers and compares the digest with the body.
+///
+/// # Errors
+/// 401 `PEER_SIGNATURE_INVALID`; in `enforced` mode also 401 `PEER_SIGNATURE_REQUIRED`.
+pub fn credentials(app: &App, request: &HttpRequest, body: &[u8]) -> Result<Credentials, ApiError> {
+    let mode = app.config.peer_auth;
+    if mode == PeerAuth::Off {
+        return Ok(Credentials { presented: None });
+    }
+    let presented = with_head(request, |head| Presented::read(head, body)).map_err(|error| {
+        tracing::info!(error = %error, "a peer's signature can't be read");
+        invalid()
+    })?;
+    if presented.is_none() && mode == PeerAuth::Enforced {
+        return Err(required());
+    }
+    Ok(Credentials { presented })
+}
+
+impl Credentials {
+    /// Judges a write: the signature, and then the claim.
+    ///
+    /// # Errors
+    /// 401 `PEER_SIGNATURE_INVALID`, `PEER_SIGNATURE_REQUIRED`; 403 `PEER_NOT_REGISTERED`, `PEER_IDENTITY_MISMATCH`.
+    pub async fn judge_write(&self, app: &App, request: &HttpRequest, claim: Claim<'_>) -> Result<(), ApiError> {
+        let claimed = InstanceUrl::parse(claim.instance).map_err(|_| not_registered())?;
+        let keys = app.contracts.public_keys(claim.network, &claimed);
+        let verified = match &self.presented {
+            Some(presented) => Some(verify(app, request, presented, claim.network)?),
+            None if app.config.peer_auth == PeerAuth::Off => None,
+            None if claim.only_signed || !keys.is_empty() => return Err(required()),
+            None => None,
+        };
+        if app.contracts.is_own(&claimed) {
+            return Err(mismatch());
+        }
+        let (network, domain) = claim.registered_for;
+        if app.contracts.registered(network, domain, &claimed).is_none() {
+            return Err(not_registered());
+        }
+        if let Some(verified) = verified {
+            let same =
+                InstanceUrl::parse(&verified.keyid).is_ok_and(|keyid| keyid.normalised() == claimed.normalised());
+            if !same {
+                return Err(mismatch());
+            }
+            unseen(app, &verified).await?;
+        }
+        (app.contact)(claimed.normalised());
+        Ok(())
+    }
+}
+
+fn verify(app: &App, request: &HttpRequest, presented: &Presented, network: &str) -> Result<Verified, ApiError> {
+    let keys = |keyid: &str| -> Vec<PublicKey> {
+        InstanceUrl::parse(keyid).map(|keyid| app.contracts.public_keys(network, &keyid)).unwrap_or_default()
+    };
+    let own = |authority: &str| app.contracts.is_own_authority(authority);
+    with_head(request, |head| presented.verify(head, keys, own, Utc::now())).map_err(|error| {
+        tracing::info!(keyid = presented.keyid(), error = %error, "a peer's signature is not valid");
+        invalid()
+    })
+}
+
+/// A signed write counts once: its nonce is remembered, in Postgres, for all processes of the instance.
+async fn unseen(app: &App, verified: &Verified) -> Result<(), ApiError> {
+    if crate::queries::nonces::remember(&app.database, &verified.keyid, &verified.nonce).await? {
+        return Ok(());
+    }
+    tracing::info!(keyid = verified.keyid, "a signed request came twice");
+    Err(invalid())
+}
+
+/// The part of a request that a signature covers.
+fn with_head<T>(request: &HttpRequest, with: impl FnOnce(&RequestHead<'_>) -> T) -> T {
+    let headers: Vec<(&str, &str)> =
+        request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+    let uri = request.uri();
+    let host = request.connection_info().host().to_owned();
+    with(&RequestHead {
+        method: request.method().as_str(),
+        authority: &host,
+        path: uri.path(),
+        query: uri.query(),
+        headers: &headers,
+    })
+}
+
+fn refusal(status: StatusCode, code: &'static str, message: &str) -> ApiError {
+    ApiError::new(status, code, message).with_form(Form::Both)
+}
+
+fn required() -> ApiError {
+    refusal(StatusCode::UNAUTHORIZED, "PEER_SIGNATURE_REQUIRED", "This request has to be signed.")
+}
+
+fn invalid() -> ApiError {
+    refusal(StatusCode::UNAUTHORIZED, "PEER_SIGNATURE_INVALID", "The signature is not valid.")
+}
+
+fn not_registered() -> ApiError {
+    refusal(StatusCode::FORBIDDEN, "PEER_NOT_REGISTERED", "The claimed instance is not registered for this domain.")
+}
+
+fn mismatch() -> ApiError {
+    refusal(StatusCode::FORBIDDEN, "PEER_IDENTITY_MISMATCH", "You can't speak for this instance.")
+}

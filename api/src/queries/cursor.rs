@@ -1,0 +1,97 @@
+//! Cursors: the sort key of a page's last row, with the point in each log that the walk started from. Rows that were made,
+//! or moved, after that point are not in the walk, so nothing is repeated and nothing that existed throughout is skipped.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::QueryError;
+
+/// A cursor is at most so many bytes.
+pub const MAX_BYTES: usize = 1024;
+
+/// Where each log stood when the walk began: its epoch, and the position that was projected.
+pub type Bounds = BTreeMap<String, (Uuid, i64)>;
+
+/// A readable cursor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Digest of the filters that it belongs to.
+    #[serde(rename = "f")]
+    filters: String,
+    /// Where the walk began.
+    #[serde(rename = "b")]
+    pub bounds: Bounds,
+    /// Sort key of the last row: its times, then its id.
+    #[serde(rename = "k")]
+    pub key: Vec<String>,
+}
+
+impl Cursor {
+    /// A cursor after a row with the sort key `key`.
+    #[must_use]
+    pub fn after(filters: &impl std::fmt::Debug, bounds: Bounds, key: Vec<String>) -> Self {
+        Self { filters: digest(filters), bounds, key }
+    }
+
+    /// As it goes out.
+    ///
+    /// # Errors
+    /// Only when it can't be written as JSON.
+    pub fn encode(&self) -> Result<String, serde_json::Error> {
+        Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(self)?))
+    }
+
+    /// Reads a cursor; `filters` must be those it was made for, and `keys` the number of its sort keys.
+    ///
+    /// # Errors
+    /// [`QueryError::Cursor`] when it is not readable, or of another query.
+    pub fn decode(text: &str, filters: &impl std::fmt::Debug, keys: usize) -> Result<Self, QueryError> {
+        if text.len() > MAX_BYTES {
+            return Err(QueryError::Cursor);
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| QueryError::Cursor)?;
+        let cursor: Self = serde_json::from_slice(&bytes).map_err(|_| QueryError::Cursor)?;
+        let fits = cursor.filters == digest(filters) && cursor.key.len() == keys;
+        if fits { Ok(cursor) } else { Err(QueryError::Cursor) }
+    }
+
+    /// Whether the logs are still those of the walk's beginning.
+    pub(super) fn check_epochs(&self, now: &Bounds) -> Result<(), QueryError> {
+        let same = self.bounds.iter().all(|(network, (epoch, _))| now.get(network).is_some_and(|(e, _)| e == epoch));
+        if same { Ok(()) } else { Err(QueryError::Cursor) }
+    }
+}
+
+fn digest(filters: &impl std::fmt::Debug) -> String {
+    let hash = Sha256::digest(format!("{filters:?}"));
+    URL_SAFE_NO_PAD.encode(hash.get(..12).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn reads_what_it_wrote(keys in proptest::collection::vec(".{0,40}", 1..4), position in 0..i64::MAX, filter in ".*") {
+            let bounds = Bounds::from([("blue_dot".to_owned(), (Uuid::new_v4(), position))]);
+            let cursor = Cursor::after(&filter, bounds, keys.clone());
+            let text = cursor.encode().unwrap();
+            prop_assert_eq!(&Cursor::decode(&text, &filter, keys.len()).unwrap(), &cursor);
+            let other = format!("{filter}x");
+            prop_assert!(Cursor::decode(&text, &other, keys.len()).is_err());
+        }
+
+        #[test]
+        fn garbage_is_refused(text in ".*") {
+            prop_assert!(Cursor::decode(&text, &"f", 1).is_err());
+        }
+    }
+}

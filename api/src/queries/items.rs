@@ -1,0 +1,136 @@
+//! Reads of `items`.
+
+use chrono::{DateTime, Utc};
+use dpg_eventstore::Database;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio_postgres::Row;
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+use super::conditions::Conditions;
+use super::{Listing, Page, PageRequest, QueryError};
+use crate::commands::payload::timestamp;
+use crate::contract::{Contracts, InstanceUrl};
+use crate::http::filter::{ItemFilter, Within};
+
+const ITEMS: Listing = Listing {
+    table: "items_live.items",
+    projection: "items",
+    columns: "item_network, item_domain, item_type, item_id, item_instance_url, item_schema_url, item_state, \
+              item_private_state, item_latitude, item_longitude, created_by, created_at, updated_at, version",
+    keys: &[("created_at", "timestamptz"), ("item_id", "uuid")],
+    network: "item_network",
+    position: "created_position",
+};
+
+/// Sort keys of a cursor.
+pub const KEYS: usize = ITEMS.keys.len();
+
+/// An item as it goes out (CONTRACT 3.1). Its state is passed on as Postgres gave it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ItemRow {
+    item_network: String,
+    item_domain: String,
+    item_type: String,
+    item_id: Uuid,
+    item_instance_url: String,
+    item_schema_url: String,
+    /// The public half, until the private one is merged in for the owner.
+    pub item_state: Box<RawValue>,
+    item_latitude: Option<f64>,
+    item_longitude: Option<f64>,
+    created_by: String,
+    created_at: String,
+    updated_at: String,
+    /// The private half; never goes out by itself.
+    #[serde(skip)]
+    pub private: Box<RawValue>,
+    /// For the `ETag` of an answer that is a single item.
+    #[serde(skip)]
+    pub version: i32,
+}
+
+/// A page of one owner's items.
+///
+/// # Errors
+/// [`QueryError`].
+pub async fn of_owner(
+    database: &Database,
+    contracts: &Contracts,
+    owner: &str,
+    filter: &ItemFilter,
+    page: &PageRequest,
+) -> Result<Page<ItemRow>, QueryError> {
+    let client = database.client().await?;
+    let mut conditions = matching(contracts, filter);
+    conditions.equal("created_by", Some(owner.to_owned()));
+    ITEMS.page(&client, conditions, page, &(owner, filter), read).await
+}
+
+/// Radius of CONTRACT 12's sphere, in metres.
+const EARTH_RADIUS: f64 = 6_378_168.0;
+
+/// The filters of CONTRACT 1.6. Private properties live outside the public state, so a filter on one matches nothing.
+fn matching(contracts: &Contracts, filter: &ItemFilter) -> Conditions {
+    let mut conditions = Conditions::default();
+    conditions.equal("item_network", Some(filter.network.clone()));
+    conditions.equal("item_domain", Some(filter.domain.clone()));
+    conditions.equal("item_id", filter.item_id);
+    conditions.equal("item_type", filter.item_type.clone());
+    conditions.equal("item_schema_url", filter.schema_url.clone());
+    if let Some(url) = &filter.instance_url {
+        // Items in our log are ours by whichever alias of our address; rows are compared as they were written.
+        if !InstanceUrl::parse(url).is_ok_and(|url| contracts.is_own(&url)) {
+            conditions.equal("item_instance_url", Some(url.clone()));
+        }
+    }
+    for leaf in filter.leaves() {
+        let alternatives: Vec<String> = (leaf.any_of.into_iter())
+            .map(|object| format!("item_state @> {}", conditions.parameter(Json(object))))
+            .collect();
+        conditions.clause(format!("({})", alternatives.join(" or ")));
+    }
+    if let Some(circle) = &filter.within {
+        within(&mut conditions, circle);
+    }
+    conditions
+}
+
+/// The great-circle distance, by the haversine formula; the band of latitudes is what an index can serve.
+fn within(conditions: &mut Conditions, circle: &Within) {
+    let latitude = conditions.parameter(circle.latitude);
+    let longitude = conditions.parameter(circle.longitude);
+    let radius = conditions.parameter(circle.radius_meters);
+    let band = conditions.parameter((circle.radius_meters / EARTH_RADIUS).to_degrees() + 1e-9);
+    conditions.clause(format!(
+        "(item_latitude between {latitude} - {band} and {latitude} + {band}
+          and 2 * {EARTH_RADIUS} * asin(least(1, sqrt(
+                power(sin(radians(item_latitude - {latitude}) / 2), 2)
+                + cos(radians({latitude})) * cos(radians(item_latitude))
+                * power(sin(radians(item_longitude - {longitude}) / 2), 2)))) <= {radius})"
+    ));
+}
+
+fn read(row: &Row) -> (ItemRow, Vec<String>) {
+    let created_at = timestamp(row.get::<_, DateTime<Utc>>("created_at"));
+    let item_id: Uuid = row.get("item_id");
+    let key = vec![created_at.clone(), item_id.to_string()];
+    let item = ItemRow {
+        item_network: row.get("item_network"),
+        item_domain: row.get("item_domain"),
+        item_type: row.get("item_type"),
+        item_id,
+        item_instance_url: row.get("item_instance_url"),
+        item_schema_url: row.get("item_schema_url"),
+        item_state: row.get::<_, Json<Box<RawValue>>>("item_state").0,
+        item_latitude: row.get("item_latitude"),
+        item_longitude: row.get("item_longitude"),
+        created_by: row.get("created_by"),
+        created_at,
+        updated_at: timestamp(row.get::<_, DateTime<Utc>>("updated_at")),
+        private: row.get::<_, Json<Box<RawValue>>>("item_private_state").0,
+        version: row.get("version"),
+    };
+    (item, key)
+}

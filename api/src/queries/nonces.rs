@@ -1,0 +1,25 @@
+//! Nonces of signed writes, remembered for 600 seconds.
+
+use dpg_eventstore::Database;
+
+use super::QueryError;
+
+/// Remembers a nonce; `false` when it was seen before.
+///
+/// # Errors
+/// [`QueryError`].
+pub async fn remember(database: &Database, keyid: &str, nonce: &str) -> Result<bool, QueryError> {
+    let client = database.client().await?;
+    let statement =
+        client.prepare_cached("insert into seen_nonces (keyid, nonce) values ($1, $2) on conflict do nothing").await?;
+    Ok(client.execute(&statement, &[&keyid, &nonce]).await? == 1)
+}
+
+/// Forgets what is older than 600 seconds; returns how many.
+///
+/// # Errors
+/// [`QueryError`].
+pub async fn prune(database: &Database) -> Result<u64, QueryError> {
+    let client = database.client().await?;
+    Ok(client.execute("delete from seen_nonces where seen_at < now() - interval '600 seconds'", &[]).await?)
+}

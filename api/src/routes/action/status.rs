@@ -1,0 +1,82 @@
+//! `POST /api/v1/action/update-status` (CONTRACT 4.11).
+
+use std::future::Future;
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use dpg_eventstore::idempotency::{Progress, Record};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::commands::action::{StatusChange, not_owned, role_of};
+use crate::commands::payload::LoadedAction;
+use crate::contract::Role;
+use crate::http::ApiError;
+use crate::http::body::read_json;
+use crate::http::fields::{Fields, collect};
+use crate::http::headers::idempotency_key;
+use crate::http::scalars::{name, object, remarks, uuid};
+use crate::network::forward::{self, Forward};
+use crate::network::held::{StatusSet, replay};
+use crate::network::status::{action_not_found, known_action, set_status};
+use crate::writes::{Answer, Keyed, OF_ACTIONS, Tried, answer, keyed};
+
+const ROUTE: &str = "action/update-status";
+
+pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+    let caller = app.authenticator.user(request.headers()).await?;
+    let body = read_json(&request, payload).await?;
+    let (key, (action_id, change)) = collect(|faults| {
+        let key = faults.header(idempotency_key(request.headers()));
+        (key, faults.body(&body, |f| (f.required("action_id", uuid), read_change(f))))
+    })?;
+    let key = Keyed::of(key, &caller.user_id, ROUTE, &body)?;
+    let metadata = app.metadata(&request, Some(&caller.user_id));
+    let write = async |resend: bool| {
+        let action = known_action(&app, action_id).await?.ok_or_else(action_not_found)?;
+        if action.state.target.here {
+            let role = |action: &LoadedAction| Ok(role_of(&action.state, &caller.user_id));
+            return set_status(&app, action_id, change.clone(), key.as_ref(), metadata.clone(), role).await;
+        }
+        if role_of(&action.state, &caller.user_id) != Some(Role::Source) {
+            return Err(not_owned());
+        }
+        let forward = Forward { user: &caller.user_id, key: key.as_ref(), resend };
+        forward::update_status(&app, forward, &action, &change).await.map(Tried::Done)
+    };
+    let set = keyed(&app, key.as_ref(), || write(false), |record| resume(&app, record, || write(true))).await?;
+    Ok(answer(&app, &request, set, OF_ACTIONS).await)
+}
+
+/// The change itself, as a client or a source instance sends it.
+pub(in crate::routes) fn read_change(f: &mut Fields<'_>) -> StatusChange {
+    StatusChange {
+        status: f.required("action_status", name),
+        remarks: f.nullable("remarks", remarks),
+        event_payload: f.nullable("event_payload", object),
+    }
+}
+
+/// Goes on from where an earlier call with the same key has come to. A forwarded status is sent again in any case: a peer
+/// that has the route honours keys.
+pub(in crate::routes) async fn resume<W>(
+    app: &App,
+    record: Record,
+    again: impl FnOnce() -> W,
+) -> Result<Answer, ApiError>
+where
+    W: Future<Output = Result<Tried, ApiError>>,
+{
+    match &record.progress {
+        Progress::Here { network, stream_id, version } => {
+            let at: (&str, Uuid, i32) = (network, *stream_id, *version);
+            replay(app, &record, at, |state| StatusSet::from(state)).await
+        }
+        Progress::Elsewhere { answer } => Answer::of(StatusCode::OK, answer),
+        Progress::Sending | Progress::Unknown => match again().await? {
+            Tried::Done(answer) => Ok(answer),
+            Tried::Replayed => Err(ApiError::unavailable()),
+        },
+    }
+}

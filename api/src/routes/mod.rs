@@ -1,0 +1,24 @@
+//! The routes: HTTP in and out, no more. The tree mirrors the URLs.
+
+pub(crate) mod action;
+mod event;
+mod health;
+mod item;
+mod network;
+mod root;
+
+use actix_web::web::ServiceConfig;
+
+/// Registers what every process answers: health and metrics.
+pub fn configure_health(config: &mut ServiceConfig) {
+    health::configure(config);
+}
+
+/// Registers every route of `/` and `/api/v1`.
+pub fn configure(config: &mut ServiceConfig) {
+    root::configure(config);
+    item::configure(config);
+    action::configure(config);
+    event::configure(config);
+    network::configure(config);
+}

@@ -1,0 +1,102 @@
+//! `POST /api/v1/network/action/perform` (CONTRACT 4.10), on the target instance.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use dpg_eventstore::Metadata;
+use dpg_eventstore::idempotency::{Progress, Record};
+use serde_json::{Map, Value};
+
+use crate::app::App;
+use crate::commands::payload::Party;
+use crate::contract::InstanceUrl;
+use crate::http::ApiError;
+use crate::http::body::{json_of, read_bytes};
+use crate::http::fields::{Fields, collect};
+use crate::http::headers::idempotency_key;
+use crate::http::references::{ItemRefPlus, item_ref_plus};
+use crate::http::scalars::{name, object, owner};
+use crate::network::held::{Performed, replay, stored_ref};
+use crate::network::perform::{Asked, perform_here};
+use crate::network::trust::{Claim, credentials};
+use crate::writes::{Answer, Keyed, OF_ACTIONS, answer, keyed};
+
+const ROUTE: &str = "network/action/perform";
+
+#[derive(Default)]
+struct Body {
+    action_type: String,
+    source: ItemRefPlus,
+    target: ItemRefPlus,
+    source_owner: String,
+    requirements: Map<String, Value>,
+}
+
+fn read(f: &mut Fields<'_>) -> Body {
+    Body {
+        action_type: f.required(("action_type", "action_name"), name),
+        source: f.required("source_item", item_ref_plus),
+        target: f.required("target_item", item_ref_plus),
+        source_owner: f.required("source_item_owner", owner),
+        requirements: f.required("requirements_snapshot", object),
+    }
+}
+
+pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+    let bytes = read_bytes(payload).await?;
+    let credentials = credentials(&app, &request, &bytes)?;
+    let json = json_of(&request, &bytes)?;
+    let (key, body) = collect(|faults| (faults.header(idempotency_key(request.headers())), faults.body(&json, read)))?;
+    let source = &body.source.item;
+    let claim = Claim {
+        network: &source.network,
+        registered_for: (&source.network, &source.domain),
+        instance: &body.source.instance_url,
+        only_signed: false,
+    };
+    credentials.judge_write(&app, &request, claim).await?;
+    let claimed = registered(&app, &body)?;
+    let key = Keyed::of(key, &claimed, ROUTE, &json)?;
+    let metadata = Metadata { origin: Some(claimed.clone()), ..app.metadata(&request, None) };
+    let write = || async { perform_here(&app, asked(&app, &body, &claimed)?, key.as_ref(), metadata).await };
+    let performed = keyed(&app, key.as_ref(), write, |record| resume(&app, record)).await?;
+    Ok(answer(&app, &request, performed, OF_ACTIONS).await)
+}
+
+/// The source instance in its registered spelling: URLs are stored as the contract writes them, not as sent.
+fn registered(app: &App, body: &Body) -> Result<String, ApiError> {
+    let sent = &body.source.instance_url;
+    let source = &body.source.item;
+    let url = InstanceUrl::parse(sent).map_err(|error| ApiError::internal(&error))?;
+    let instance = app.contracts.registered(&source.network, &source.domain, &url);
+    Ok(instance.map_or_else(|| sent.clone(), |instance| instance.url.as_str().to_owned()))
+}
+
+fn asked(app: &App, body: &Body, claimed: &str) -> Result<Asked, ApiError> {
+    let target = &body.target.item;
+    if !app.contracts.serves(&target.network, &target.domain) {
+        return Err(app.contracts.unserved(&target.network, &target.domain));
+    }
+    if !InstanceUrl::parse(&body.target.instance_url).is_ok_and(|url| app.contracts.is_own(&url)) {
+        let message = "The target item's instance is not this one.";
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "INVALID_TARGET_INSTANCE", message));
+    }
+    let source =
+        Party { item: stored_ref(&body.source.item, claimed), owner: Some(body.source_owner.clone()), here: false };
+    Ok(Asked {
+        action_type: body.action_type.clone(),
+        source,
+        target: stored_ref(target, &body.target.instance_url),
+        requirements: body.requirements.clone(),
+    })
+}
+
+async fn resume(app: &App, record: Record) -> Result<Answer, ApiError> {
+    match &record.progress {
+        Progress::Here { network, stream_id, version } => {
+            replay(app, &record, (network, *stream_id, *version), |state| Performed::from(state)).await
+        }
+        // The effect of this route is always here.
+        _ => Err(ApiError::unavailable()),
+    }
+}

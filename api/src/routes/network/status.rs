@@ -1,0 +1,83 @@
+//! `POST /api/v1/network/action/update-status` (CONTRACT 4.12): a source instance passes on its owner's status change.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use dpg_eventstore::Metadata;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::commands::action::StatusChange;
+use crate::commands::payload::LoadedAction;
+use crate::contract::{InstanceUrl, Role};
+use crate::http::ApiError;
+use crate::http::body::{json_of, read_bytes};
+use crate::http::fields::{Fields, collect};
+use crate::http::headers::idempotency_key;
+use crate::http::references::{ItemRefPlus, item_ref_plus};
+use crate::http::scalars::{owner, uuid};
+use crate::network::status::{action_not_found, set_status};
+use crate::network::trust::{Claim, credentials};
+use crate::routes::action::status::{read_change, resume};
+use crate::writes::{Keyed, OF_ACTIONS, answer, keyed};
+
+const ROUTE: &str = "network/action/update-status";
+
+struct Body {
+    action_id: Uuid,
+    change: StatusChange,
+    source: ItemRefPlus,
+    source_owner: String,
+}
+
+fn read(f: &mut Fields<'_>) -> Body {
+    Body {
+        action_id: f.required("action_id", uuid),
+        change: read_change(f),
+        source: f.required("source_item", item_ref_plus),
+        source_owner: f.required("source_item_owner", owner),
+    }
+}
+
+pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+    let bytes = read_bytes(payload).await?;
+    let credentials = credentials(&app, &request, &bytes)?;
+    let json = json_of(&request, &bytes)?;
+    let (key, body) = collect(|faults| (faults.header(idempotency_key(request.headers())), faults.body(&json, read)))?;
+    let source = &body.source.item;
+    let claim = Claim {
+        network: &source.network,
+        registered_for: (&source.network, &source.domain),
+        instance: &body.source.instance_url,
+        only_signed: true,
+    };
+    credentials.judge_write(&app, &request, claim).await?;
+    let claimed = InstanceUrl::parse(&body.source.instance_url).map_err(|error| ApiError::internal(&error))?;
+    let key = Keyed::of(key, claimed.normalised(), ROUTE, &json)?;
+    let metadata = Metadata { origin: Some(claimed.normalised().to_owned()), ..app.metadata(&request, None) };
+    let write = || {
+        let role = |action: &LoadedAction| in_source_role(action, &body, &claimed);
+        set_status(&app, body.action_id, body.change.clone(), key.as_ref(), metadata.clone(), role)
+    };
+    let again = |record| resume(&app, record, || async { Err(ApiError::unavailable()) });
+    let set = keyed(&app, key.as_ref(), write, again).await?;
+    Ok(answer(&app, &request, set, OF_ACTIONS).await)
+}
+
+/// The instance speaks for the action's source item and its owner, or for nobody.
+fn in_source_role(action: &LoadedAction, body: &Body, claimed: &InstanceUrl) -> Result<Option<Role>, ApiError> {
+    let (known, told) = (&action.state.source, &body.source.item);
+    let item = &known.item;
+    let same_instance =
+        InstanceUrl::parse(&item.item_instance_url).is_ok_and(|url| url.normalised() == claimed.normalised());
+    let same_item = (&item.item_network, &item.item_domain, &item.item_type, item.item_id)
+        == (&told.network, &told.domain, &told.item_type, told.id);
+    if known.here || !same_instance || !same_item {
+        return Err(action_not_found());
+    }
+    if known.owner.as_deref() != Some(body.source_owner.as_str()) {
+        let message = "The source item is not this owner's.";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "SOURCE_ITEM_NOT_OWNED", message));
+    }
+    Ok(Some(Role::Source))
+}

@@ -1,0 +1,402 @@
+//! Puts the rooms of a process together: configuration, contract, database, schema, then whichever rooms its role has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dpg_eventstore::append::AppendOptions;
+use dpg_eventstore::migrate::{MigrateError, migrate};
+use dpg_eventstore::partitions::{PartitionError, ensure_network};
+use dpg_eventstore::{Appender, Database, DatabaseError, SessionOptions, StreamLocks, Wake};
+use dpg_mirror::signature::PeerKey;
+use dpg_mirror::{Contacts, Guard, Mirror, MirrorMetrics, MirrorOptions, PeerClient, PeerOptions, Signer};
+use dpg_projector::{Projector, Readers, Tables, TablesError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use url::Url;
+
+use crate::app::{App, Contact};
+use crate::auth::{AuthOptions, Authenticator, delivery};
+use crate::cache::Redis;
+use crate::config::{Config, DatabaseSource, Problem, Secret};
+use crate::contract::{Binding, Contracts, InstanceUrl, LoadOptions};
+use crate::embedded::{Embedded, EmbeddedError};
+use crate::http::metrics::HttpMetrics;
+use crate::{maintenance, server};
+
+/// How long a database that is not there yet is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Where the private Postgres of a development server lives.
+pub const EMBEDDED_ROOT: &str = ".dpg";
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Role {
+    /// Answers HTTP.
+    pub api: bool,
+    /// Folds the log.
+    pub projector: bool,
+    /// Delivers to peers.
+    pub mirror: bool,
+}
+
+impl Role {
+    /// All in one process.
+    pub const SERVE: Self = Self { api: true, projector: true, mirror: true };
+    /// HTTP only.
+    pub const API: Self = Self { api: true, projector: false, mirror: false };
+    /// The projector only.
+    pub const PROJECTOR: Self = Self { api: false, projector: true, mirror: false };
+    /// The mirror only.
+    pub const MIRROR: Self = Self { api: false, projector: false, mirror: true };
+}
+
+/// Why a process did not start, or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Variables that are missing or do not fit.
+    #[error("the configuration is not valid:{}", list(.0))]
+    Config(Vec<Problem>),
+    /// The contract can't be used.
+    #[error("the network contract is not valid:{}", list(.0))]
+    Contract(Vec<crate::contract::Problem>),
+    /// The private Postgres did not start.
+    #[error("{0}")]
+    Embedded(#[from] EmbeddedError),
+    /// The database is away.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The schema is not what it should be.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// The log's tables could not be made.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    /// The projected tables could not be made.
+    #[error(transparent)]
+    Tables(#[from] TablesError),
+    /// Something that only a wrong setting can cause.
+    #[error("{what}")]
+    Setting {
+        /// What it was for.
+        what: &'static str,
+        /// What was wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The port could not be had.
+    #[error("the HTTP server failed")]
+    Http(#[source] std::io::Error),
+}
+
+fn list(problems: &[impl std::fmt::Display]) -> String {
+    problems.iter().map(|problem| format!("\n  - {problem}")).collect()
+}
+
+fn setting<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> StartError {
+    move |source| StartError::Setting { what, source: Box::new(source) }
+}
+
+/// A database that is there and migrated, with the private server that runs it, if there is one.
+pub struct Store {
+    url: Secret<String>,
+    embedded: Option<Embedded>,
+}
+
+impl Store {
+    /// Starts or finds the database and brings its schema up to date. One that is not there yet is waited for.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open(config: &Config) -> Result<Self, StartError> {
+        let (url, embedded) = match &config.database {
+            DatabaseSource::Url(url) => (url.clone(), None),
+            DatabaseSource::Embedded => {
+                let embedded = Embedded::start(std::path::Path::new(EMBEDDED_ROOT)).await?;
+                embedded.ensure_database("dpg").await?;
+                (Secret::new(embedded.url("dpg")), Some(embedded))
+            }
+        };
+        let store = Self { url, embedded };
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    async fn migrate(&self) -> Result<(), StartError> {
+        let database = self.pool(&SessionOptions::new("dpg migrate", 2))?;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match migrate(&database).await {
+                Err(MigrateError::Database(error)) if tokio::time::Instant::now() < deadline => {
+                    tracing::warn!(error = %error, "waiting for the database");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                result => {
+                    result?;
+                    break;
+                }
+            }
+        }
+        Tables::new(database).ensure().await?;
+        Ok(())
+    }
+
+    /// A pool of connections.
+    ///
+    /// # Errors
+    /// When the connection string can't be read.
+    pub fn pool(&self, options: &SessionOptions) -> Result<Database, StartError> {
+        Ok(Database::open(self.url.expose(), options)?)
+    }
+
+    /// Stops the private server, if it is ours to stop.
+    pub async fn close(self) {
+        if let Some(embedded) = self.embedded
+            && let Err(error) = embedded.stop().await
+        {
+            tracing::warn!(error = %error, "the private Postgres did not stop as it should");
+        }
+    }
+}
+
+/// Loads the contract; its warnings go to the log.
+///
+/// # Errors
+/// [`StartError::Contract`] with every problem.
+pub fn load_contracts(config: &Config) -> Result<Contracts, StartError> {
+    let served = config.served_domains.iter().cloned();
+    let options = LoadOptions {
+        own_url: InstanceUrl::parse(&config.base_url).map_err(setting("API_DOMAIN is no instance URL"))?,
+        served: served.map(|(network, domain)| Binding { network, domain }).collect(),
+        production: config.production(),
+        allow_extra: config.allow_extra_schema_data,
+    };
+    let (contracts, warnings) = Contracts::load_file(&config.contract_file, &options).map_err(StartError::Contract)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(contracts)
+}
+
+/// Makes the partitions that the contract names, so that no write has to.
+async fn prepare_partitions(database: &Database, contracts: &Contracts) -> Result<(), StartError> {
+    let tables = Tables::new(database.clone());
+    for network in contracts.served_networks() {
+        ensure_network(database, &network).await?;
+        for action in contracts.network(&network).into_iter().flat_map(|network| network.actions()) {
+            tables.ensure_action_partition(&network, &action.action_type).await?;
+        }
+    }
+    for Binding { network, domain } in contracts.served() {
+        tables.ensure_item_partition(network, domain).await?;
+    }
+    Ok(())
+}
+
+/// Our key pair for peers: the private half, and the public one as it is shown.
+fn peer_key(config: &Config) -> Result<Option<Arc<PeerKey>>, StartError> {
+    match &config.peer_private_key {
+        None => Ok(None),
+        Some(text) => {
+            let key = PeerKey::parse(text.expose()).map_err(setting("PEER_PRIVATE_KEY can't be used"))?;
+            Ok(Some(Arc::new(key)))
+        }
+    }
+}
+
+fn peer_client(config: &Config, key: Option<Arc<PeerKey>>, keyid: String) -> Result<PeerClient, StartError> {
+    let allow = &config.peer_allow_private;
+    let allowed: Vec<String> =
+        allow.networks.iter().map(ToString::to_string).chain(allow.hosts.iter().cloned()).collect();
+    let guard = match config.production() {
+        true => Guard::public_only(allowed.iter().map(String::as_str))
+            .map_err(setting("PEER_ALLOW_PRIVATE can't be used"))?,
+        false => Guard::open(),
+    };
+    let signer = key.map(|key| Signer { key, keyid });
+    let options = PeerOptions { timeout: config.peer_timeout, guard, signer };
+    PeerClient::new(options).map_err(setting("the client for peers could not be made"))
+}
+
+/// What the mirror asks of the contract.
+struct Registered(Arc<Contracts>);
+
+impl dpg_mirror::Registry for Registered {
+    fn url(&self, network: &str, destination: &str) -> Option<Url> {
+        let destination = InstanceUrl::parse(destination).ok()?;
+        self.0.registered_anywhere(network, &destination).and_then(|instance| Url::parse(instance.url.as_str()).ok())
+    }
+}
+
+/// Runs a process until `stop`, then lets everything that is under way finish.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn run(config: Config, role: Role, stop: CancellationToken) -> Result<(), StartError> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let contracts = Arc::new(load_contracts(&config)?);
+    let store = Store::open(&config).await?;
+    let result = run_on(&store, config, contracts, role, stop).await;
+    store.close().await;
+    result
+}
+
+async fn run_on(
+    store: &Store,
+    config: Config,
+    contracts: Arc<Contracts>,
+    role: Role,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
+    let database = store.pool(&SessionOptions::new("dpg api", 16))?;
+    prepare_partitions(&database, &contracts).await?;
+    let rooms = Rooms::new(store, config, contracts, database)?;
+    if role.projector {
+        rooms.start_projector()?;
+    }
+    let contact = rooms.contact(role)?;
+    let log = rooms.appender()?;
+    let app = rooms.app(role, contact, log.clone(), stop.clone())?;
+    let http = HttpMetrics::register(&app.metrics).map_err(setting("metrics clash"))?;
+    let served = server::run(app, http, role.api, stop).await;
+    // The API has stopped first: what it has written is durable, gets folded and, if that is quick, delivered.
+    log.drain().await;
+    rooms.close().await;
+    served.map_err(StartError::Http)
+}
+
+/// What the rooms of a process share, and the tasks that run in them.
+struct Rooms<'s> {
+    store: &'s Store,
+    config: Arc<Config>,
+    contracts: Arc<Contracts>,
+    database: Database,
+    metrics: prometheus::Registry,
+    key: Option<Arc<PeerKey>>,
+    peers: PeerClient,
+    wake: Wake,
+    readers: Readers,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl<'s> Rooms<'s> {
+    fn new(
+        store: &'s Store,
+        config: Config,
+        contracts: Arc<Contracts>,
+        database: Database,
+    ) -> Result<Self, StartError> {
+        let key = peer_key(&config)?;
+        let rooms = Self {
+            store,
+            peers: peer_client(&config, key.clone(), contracts.keyid())?,
+            config: Arc::new(config),
+            contracts,
+            metrics: prometheus::Registry::new(),
+            key,
+            wake: Wake::default(),
+            readers: Readers::new(database.clone()),
+            database,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        rooms.tasks.spawn(rooms.wake.clone().relay(rooms.database.clone(), rooms.stop.clone()));
+        Ok(rooms)
+    }
+
+    fn networks(&self) -> usize {
+        self.contracts.served_networks().len().max(1)
+    }
+
+    fn start_projector(&self) -> Result<(), StartError> {
+        let folds = self.store.pool(&dpg_projector::session_options(3 * self.networks() + 3))?;
+        let counters = dpg_projector::Metrics::register(&self.metrics).map_err(setting("metrics clash"))?;
+        let projector = Projector::new(folds, self.readers.clone(), counters, self.wake.subscribe());
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { projector.run(stop).await });
+        Ok(())
+    }
+
+    /// Starts the mirror, if this process has one, and gives what tells lanes about contact.
+    fn contact(&self, role: Role) -> Result<Contact, StartError> {
+        let lanes = SessionOptions { durable: false, ..SessionOptions::new("dpg mirror", 8) };
+        let lanes = self.store.pool(&lanes)?;
+        if !role.mirror {
+            let contacts = Contacts::new(lanes);
+            return Ok(Arc::new(move |instance: &str| contacts.contact(instance)));
+        }
+        let counters = MirrorMetrics::new(&self.metrics).map_err(setting("metrics clash"))?;
+        let registry = Arc::new(Registered(self.contracts.clone()));
+        let mirror = Mirror::new(lanes, self.peers.clone(), registry, counters, MirrorOptions::default());
+        let (running, hints, stop) = (mirror.clone(), self.wake.subscribe(), self.stop.clone());
+        self.tasks.spawn(async move { running.run(hints, stop).await });
+        Ok(Arc::new(move |instance: &str| mirror.contact(instance)))
+    }
+
+    fn appender(&self) -> Result<Appender, StartError> {
+        let sessions = SessionOptions {
+            lock_timeout: Duration::from_secs(5),
+            ..SessionOptions::new("dpg append", 2 + 2 * self.networks())
+        };
+        let counters = dpg_eventstore::metrics::Metrics::register(&self.metrics).map_err(setting("metrics clash"))?;
+        Ok(Appender::new(self.store.pool(&sessions)?, self.wake.clone(), AppendOptions::default(), counters))
+    }
+
+    fn app(&self, role: Role, contact: Contact, log: Appender, stopping: CancellationToken) -> Result<App, StartError> {
+        if role.api {
+            self.tasks.spawn(maintenance::run(self.database.clone(), self.stop.clone()));
+        }
+        let redis = match &self.config.redis {
+            Some(url) => Some(Redis::open(url.expose()).map_err(setting("REDIS_URL can't be used"))?),
+            None => None,
+        };
+        Ok(App {
+            config: self.config.clone(),
+            database: self.database.clone(),
+            log,
+            streams: StreamLocks::default(),
+            contracts: self.contracts.clone(),
+            loaded_at: chrono::Utc::now(),
+            readers: self.readers.clone(),
+            authenticator: Arc::new(authenticator(&self.config, self.database.clone())?),
+            peers: self.peers.clone(),
+            contact,
+            redis,
+            own_public_keys: self.key.iter().map(|key| key.public_key().to_string()).collect(),
+            projects: role.projector,
+            metrics: self.metrics.clone(),
+            stopping,
+        })
+    }
+
+    async fn close(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+fn authenticator(config: &Config, database: Database) -> Result<Authenticator, StartError> {
+    let options = AuthOptions {
+        instance_name: config.instance_name.clone(),
+        production: config.production(),
+        base_url: Url::parse(&config.base_url).map_err(setting("API_DOMAIN is no URL"))?,
+        secret: config.auth_secret.clone(),
+        auth_middleware_enabled: config.auth_middleware_enabled,
+        test_codes: config.create_test_otp,
+        admin_domains: config.admin_domains.clone(),
+        allowed_origins: config.allowed_origins.clone(),
+        localhost_origins: config.localhost_origins,
+        trusted_proxies: config.trusted_proxies.clone(),
+        delivery: delivery::choose(
+            config.production(),
+            config.notification.as_ref(),
+            &config.instance_name,
+            config.peer_timeout,
+        )
+        .map_err(setting("the client for one-time codes could not be made"))?,
+    };
+    Authenticator::start(database, options).map_err(setting("authentication could not be set up"))
+}

@@ -1,0 +1,149 @@
+//! Ed25519 keys as operators and contracts write them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+
+const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
+const PEM_END: &str = "-----END PRIVATE KEY-----";
+const PUBLIC_PREFIX: &str = "ed25519:";
+
+/// Why a key can't be used, or nothing signed with it. Never holds the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not base64, or PEM without its markers.
+    #[error("the key is neither base64 nor PKCS#8 PEM")]
+    Encoding,
+    /// Raw bytes of another length.
+    #[error("the key is not 32 bytes long")]
+    Length,
+    /// PKCS#8 of something else.
+    #[error("the PKCS#8 document is not a usable Ed25519 key")]
+    Pkcs8,
+    /// The system gave no randomness.
+    #[error("no randomness from the system")]
+    Randomness,
+    /// A part of the request that has to be covered is missing.
+    #[error("the request lacks a part that the signature covers")]
+    Request,
+}
+
+/// An instance's private key. Its `Debug` shows the public half only.
+pub struct PeerKey {
+    pair: Ed25519KeyPair,
+}
+
+/// A fresh key with both halves as text, for the operator to put where they belong.
+#[derive(Debug)]
+pub struct GeneratedKey {
+    /// Ready to sign with.
+    pub key: PeerKey,
+    /// For `PEER_PRIVATE_KEY`: base64 of the 32 bytes.
+    pub private: PrivateText,
+}
+
+/// A private key as text. Its `Debug` shows nothing.
+pub struct PrivateText(String);
+
+impl PrivateText {
+    /// The text itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for PrivateText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PrivateText(…)")
+    }
+}
+
+impl std::fmt::Debug for PeerKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PeerKey").field("public", &self.public_key().to_string()).finish_non_exhaustive()
+    }
+}
+
+impl PeerKey {
+    /// Reads base64 of the raw 32 bytes, or PKCS#8 PEM (with or without the public half in it).
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        let text = text.trim();
+        if text.starts_with("-----") {
+            return Self::from_pem(text);
+        }
+        let seed = STANDARD.decode(text).map_err(|_| KeyError::Encoding)?;
+        Self::from_seed(&seed)
+    }
+
+    /// Makes a new key.
+    ///
+    /// # Errors
+    /// [`KeyError::Randomness`].
+    pub fn generate() -> Result<GeneratedKey, KeyError> {
+        let mut seed = [0u8; 32];
+        SystemRandom::new().fill(&mut seed).map_err(|_| KeyError::Randomness)?;
+        Ok(GeneratedKey { key: Self::from_seed(&seed)?, private: PrivateText(STANDARD.encode(seed)) })
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        let mut bytes = [0u8; 32];
+        for (to, from) in bytes.iter_mut().zip(self.pair.public_key().as_ref()) {
+            *to = *from;
+        }
+        PublicKey(bytes)
+    }
+
+    /// The 64 bytes of a signature.
+    pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.pair.sign(message).as_ref().to_vec()
+    }
+
+    fn from_seed(seed: &[u8]) -> Result<Self, KeyError> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyError::Length)?;
+        Ok(Self { pair })
+    }
+
+    fn from_pem(text: &str) -> Result<Self, KeyError> {
+        let inner =
+            text.strip_prefix(PEM_BEGIN).and_then(|text| text.strip_suffix(PEM_END)).ok_or(KeyError::Encoding)?;
+        let base64: String = inner.split_ascii_whitespace().collect();
+        let document = STANDARD.decode(base64).map_err(|_| KeyError::Encoding)?;
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&document).map_err(|_| KeyError::Pkcs8)?;
+        Ok(Self { pair })
+    }
+}
+
+/// A public key as a contract gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PublicKey([u8; 32]);
+
+impl PublicKey {
+    /// Reads base64 of the raw 32 bytes, with or without the prefix `ed25519:`.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        let text = text.trim();
+        let bytes =
+            STANDARD.decode(text.strip_prefix(PUBLIC_PREFIX).unwrap_or(text)).map_err(|_| KeyError::Encoding)?;
+        Ok(Self(bytes.try_into().map_err(|_| KeyError::Length)?))
+    }
+
+    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, &self.0).verify(message, signature).is_ok()
+    }
+}
+
+/// With the prefix, as it stands in contracts.
+impl std::fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{PUBLIC_PREFIX}{}", STANDARD.encode(self.0))
+    }
+}

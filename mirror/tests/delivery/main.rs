@@ -1,0 +1,9 @@
+//! The mirror against a real Postgres and peers that behave in every way that peers do.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod bed;
+mod leases;
+mod outages;
+mod outcomes;
+mod peer;

@@ -1,0 +1,16 @@
+-- Fills an empty table with everything up to position $3.
+insert into {schema}.item_actions (
+       partition_network, action_type, action_id, action_status, update_count, source_item_network,
+       source_item_domain, source_item_type, source_item_id, source_item_instance_url, source_item_owner,
+       target_item_network, target_item_domain, target_item_type, target_item_id, target_item_instance_url,
+       target_item_owner, requirements_snapshot, remarks, source_here, target_here, created_at, updated_at,
+       version, position)
+select
+       $1, f.action_type, f.action_id, f.action_status, f.update_count, f.source_item_network,
+       f.source_item_domain, f.source_item_type, f.source_item_id, f.source_item_instance_url,
+       f.source_item_owner, f.target_item_network, f.target_item_domain, f.target_item_type, f.target_item_id,
+       f.target_item_instance_url, f.target_item_owner, f.requirements_snapshot, f.remarks, f.source_here,
+       f.target_here, f.created_at, f.updated_at, f.version, f.position
+  from (
+{fold}
+) as f
