@@ -5,7 +5,8 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::network::{Network, domain_schema_url};
+use super::compile::domain_schema_url;
+use super::network::Network;
 
 /// What a document in the list is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

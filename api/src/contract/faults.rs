@@ -34,16 +34,22 @@ fn message(kind: &ValidationErrorKind) -> String {
         Kind::ExclusiveMinimum { limit } => format!("must be more than {limit}"),
         Kind::ExclusiveMaximum { limit } => format!("must be less than {limit}"),
         Kind::MultipleOf { multiple_of } => format!("must be a multiple of {multiple_of}"),
-        Kind::MinLength { limit } => format!("must have at least {limit} characters"),
-        Kind::MaxLength { limit } => format!("must have at most {limit} characters"),
-        Kind::MinItems { limit } => format!("must have at least {limit} elements"),
-        Kind::MaxItems { limit } => format!("must have at most {limit} elements"),
-        Kind::AdditionalItems { limit } => format!("must have at most {limit} elements"),
-        Kind::MinProperties { limit } => format!("must have at least {limit} members"),
-        Kind::MaxProperties { limit } => format!("must have at most {limit} members"),
+        Kind::MinLength { limit } => format!("must have at least {}", counted(limit, "character")),
+        Kind::MaxLength { limit } => format!("must have at most {}", counted(limit, "character")),
+        Kind::MinItems { limit } => format!("must have at least {}", counted(limit, "element")),
+        Kind::MaxItems { limit } => format!("must have at most {}", counted(limit, "element")),
+        Kind::AdditionalItems { limit } => format!("must have at most {}", counted(limit, "element")),
+        Kind::MinProperties { limit } => format!("must have at least {}", counted(limit, "member")),
+        Kind::MaxProperties { limit } => format!("must have at most {}", counted(limit, "member")),
         Kind::PropertyNames { error } => format!("has a member whose name {}", message(error.kind())),
         _ => fixed_message(kind).to_owned(),
     }
+}
+
+fn counted(number: &impl ToString, noun: &str) -> String {
+    let number = number.to_string();
+    let plural = if number == "1" { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 /// Faults about which the schema has nothing to add.

@@ -2,6 +2,7 @@
 //! then on everything here is pure: no network, no database, no clock. Only [`Contracts::load_file`] reads a file.
 
 mod bindings;
+mod compile;
 mod document;
 mod entries;
 mod event_schema;

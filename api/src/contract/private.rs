@@ -2,7 +2,7 @@
 //! edges say where they apply. A state is then walked together with the set of nodes that apply to each place, whichever
 //! branch its data takes, so a recursive schema costs no more than the data is deep.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value, json};
@@ -12,7 +12,8 @@ use super::references::{Address, References, address};
 /// Number of a subschema.
 type Node = usize;
 
-/// The subschemas that apply to one place of the data, those behind references and combinators included.
+/// The subschemas that apply to one place of the data, those behind references and combinators included, as far as
+/// something private can be met through them.
 pub(super) type Place = Vec<Node>;
 
 /// A `patternProperties` key, matched by the engine that validates.
@@ -54,8 +55,6 @@ struct Subschema {
 /// The private places of one schema.
 pub(super) struct Privacy {
     nodes: Vec<Subschema>,
-    /// Per node: itself and everything that applies, or may apply, to the same place.
-    closures: Vec<Place>,
     /// Per node: whether something private can be met at its place or below.
     matters: Vec<bool>,
 }
@@ -80,29 +79,27 @@ impl Privacy {
             }
         }
         let nodes = reader.nodes;
-        let closures = (0..nodes.len()).map(|node| closure(&nodes, node, true)).collect();
         let matters = matters(&nodes);
-        Self { nodes, closures, matters }
+        Self { nodes, matters }
     }
 
     /// The place of the whole state.
     pub(super) fn root(&self) -> Place {
-        self.closures.first().cloned().unwrap_or_default()
-    }
-
-    /// Whether nothing at this place or below is private.
-    pub(super) fn is_public(&self, place: &Place) -> bool {
-        !place.iter().any(|node| self.matters.get(*node).copied().unwrap_or(true))
+        self.close(vec![0])
     }
 
     /// Whether `value` at this place is private as a whole.
     pub(super) fn is_private(&self, place: &Place, value: &Value) -> bool {
-        let says_so = |node: &Node| self.node(*node).is_some_and(|subschema| subschema.private);
-        place.iter().any(says_so)
+        self.says_private(place)
             || value.is_array()
                 && self.of_place(place).any(|subschema| {
-                    subschema.rest.iter().chain(&subschema.elements).any(|node| self.closure(*node).iter().any(says_so))
+                    let elements = subschema.rest.iter().chain(&subschema.elements);
+                    elements.copied().any(|node| self.says_private(&self.close(vec![node])))
                 })
+    }
+
+    fn says_private(&self, place: &Place) -> bool {
+        self.of_place(place).any(|subschema| subschema.private)
     }
 
     /// The place of the property `key` of an object at `place`.
@@ -139,47 +136,35 @@ impl Privacy {
         self.nodes.get(node)
     }
 
-    fn closure(&self, node: Node) -> &[Node] {
-        self.closures.get(node).map_or(&[], Vec::as_slice)
-    }
-
     fn of_place<'p>(&'p self, place: &'p Place) -> impl Iterator<Item = &'p Subschema> {
         place.iter().filter_map(|node| self.node(*node))
     }
 
-    fn close(&self, found: Vec<Node>) -> Place {
-        let mut place: Place = found.into_iter().flat_map(|node| self.closure(node)).copied().collect();
-        place.sort_unstable();
-        place.dedup();
-        place
+    /// The nodes and everything that applies, or may apply, to the same place.
+    fn close(&self, mut open: Vec<Node>) -> Place {
+        let mut seen = BTreeSet::new();
+        while let Some(node) = open.pop() {
+            let matters = self.matters.get(node).copied().unwrap_or_default();
+            if let Some(subschema) = self.node(node).filter(|_| matters && seen.insert(node)) {
+                open.extend(subschema.certain.iter().chain(&subschema.possible));
+            }
+        }
+        seen.into_iter().collect()
     }
 
     /// Whether `key` is surely evaluated at the node, so that its `unevaluatedProperties` does not apply. What only a
     /// branch evaluates may be left over.
     fn is_evaluated(&self, node: Node, key: &str) -> bool {
-        closure(&self.nodes, node, false).into_iter().filter_map(|node| self.node(node)).any(|subschema| {
-            subschema.additional.is_some()
-                || subschema.properties.contains_key(key)
-                || subschema.patterns.iter().any(|(pattern, _)| pattern.matches(key))
-        })
-    }
-}
-
-/// Everything that applies to the place of `start`; with `possible`, in any branch.
-fn closure(nodes: &[Subschema], start: Node, possible: bool) -> Place {
-    let mut seen = HashSet::from([start]);
-    let mut open = vec![start];
-    while let Some(subschema) = open.pop().and_then(|node| nodes.get(node)) {
-        let branches = if possible { subschema.possible.as_slice() } else { &[] };
-        for next in subschema.certain.iter().chain(branches) {
-            if seen.insert(*next) {
-                open.push(*next);
+        let mut seen = BTreeSet::from([node]);
+        let mut open = vec![node];
+        while let Some(subschema) = open.pop().and_then(|node| self.node(node)) {
+            if subschema.evaluates(key) {
+                return true;
             }
+            open.extend(subschema.certain.iter().filter(|node| seen.insert(**node)));
         }
+        false
     }
-    let mut place: Place = seen.into_iter().collect();
-    place.sort_unstable();
-    place
 }
 
 /// Spreads `private` against the direction of all edges.
@@ -205,6 +190,12 @@ fn matters(nodes: &[Subschema]) -> Vec<bool> {
 }
 
 impl Subschema {
+    fn evaluates(&self, key: &str) -> bool {
+        self.additional.is_some()
+            || self.properties.contains_key(key)
+            || self.patterns.iter().any(|(pattern, _)| pattern.matches(key))
+    }
+
     fn targets(&self) -> impl Iterator<Item = Node> {
         self.properties
             .values()

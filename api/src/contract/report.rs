@@ -1,6 +1,7 @@
 //! What was found while a contract was loaded. Nothing stops at the first fault: an operator sees all of them at once,
 //! each with its place in the document.
 
+use std::collections::HashSet;
 use std::fmt;
 
 /// A reason to refuse the contract.
@@ -38,7 +39,7 @@ fn write_finding(f: &mut fmt::Formatter<'_>, path: &str, message: &str) -> fmt::
 }
 
 /// How much a fault weighs, which depends on whether this instance needs the place it stands at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Weight {
     Problem,
     Warning,
@@ -48,6 +49,8 @@ pub(super) enum Weight {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     prefix: String,
+    /// A finding that is met twice, say in a part that two schemas share, is told once.
+    seen: HashSet<(Weight, String, String)>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Warning>,
 }
@@ -68,19 +71,12 @@ impl Report {
 
     pub(super) fn add(&mut self, weight: Weight, path: &str, message: impl Into<String>) {
         let (path, message) = (format!("{}{path}", self.prefix), message.into());
+        if !self.seen.insert((weight, path.clone(), message.clone())) {
+            return;
+        }
         match weight {
-            Weight::Problem => {
-                let problem = Problem { path, message };
-                if !self.problems.contains(&problem) {
-                    self.problems.push(problem);
-                }
-            }
-            Weight::Warning => {
-                let warning = Warning { path, message };
-                if !self.warnings.contains(&warning) {
-                    self.warnings.push(warning);
-                }
-            }
+            Weight::Problem => self.problems.push(Problem { path, message }),
+            Weight::Warning => self.warnings.push(Warning { path, message }),
         }
     }
 }

@@ -9,7 +9,7 @@ impl Privacy {
     /// The public and the private half of `state`.
     pub(super) fn split(&self, state: &Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
         let root = self.root();
-        if self.is_public(&root) {
+        if root.is_empty() {
             return (state.clone(), Map::new());
         }
         if self.is_private(&root, &Value::Null) {
@@ -29,7 +29,7 @@ impl Privacy {
     }
 
     fn split_value(&self, place: &Place, value: &Value) -> (Option<Value>, Option<Value>) {
-        if self.is_public(place) {
+        if place.is_empty() {
             return (Some(value.clone()), None);
         }
         if self.is_private(place, value) {

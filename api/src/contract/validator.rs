@@ -80,6 +80,7 @@ impl Validator {
     }
 
     /// Whether `value` fits.
+    #[cfg(test)]
     pub(super) fn accepts(&self, value: &Value) -> bool {
         self.inner.is_valid(value)
     }

@@ -108,3 +108,12 @@ fn only_true_is_private_and_undeclared_keys_are_public() {
 fn a_private_root_hides_everything() {
     assert_eq!(public(&json!({"private": true}), &json!({"a": 1})), json!({}));
 }
+
+#[test]
+fn a_long_chain_of_references_is_read_in_one_go() {
+    let mut defs: Map<String, Value> = (0..20_000)
+        .map(|link| (format!("d{link}"), json!({"allOf": [{"$ref": format!("#/$defs/d{}", link + 1)}]})))
+        .collect();
+    defs.insert("d20000".to_owned(), json!({"properties": {"p": {"private": true}}}));
+    hides_p(&json!({"$ref": "#/$defs/d0", "$defs": defs}));
+}
