@@ -124,7 +124,7 @@ async fn a_key_decides_alone_and_belongs_to_its_owner() {
         for bad in ["", "no key", key["start"].as_str().unwrap()] {
             assert_eq!(t.user(&beside(bad)).await, refused(403, "INVALID_API_KEY"), "{bad}");
         }
-        for change in ["enabled = false", "enabled = true, expires_at = now()"] {
+        for change in ["enabled = false", "enabled = true, expires_at = now() - interval '1 s'"] {
             t.sql(&format!("update api_keys set {change}")).await;
             assert_eq!(
                 t.user(&beside(key["key"].as_str().unwrap())).await,
