@@ -1,7 +1,7 @@
 # `make demo` and `make test` need a Rust toolchain; the rest they install themselves (Debian), see deploy/setup.sh.
 CARGO ?= cargo
 
-.PHONY: help setup demo test lint build
+.PHONY: help setup demo test bench lint build
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
@@ -15,6 +15,10 @@ demo: setup ## Two instances, an action between them, an outage, and its repair 
 
 test: setup ## All tests, on servers of their own
 	@./deploy/test.sh
+
+bench: setup ## Rates and latencies, each beside a floor taken in the same run
+	@$(CARGO) build --release --locked --package dpg-api --bin dpg --package dpg-tests --bin bench
+	@exec ./target/release/bench
 
 lint: ## Formatting, lints, dependencies
 	$(CARGO) fmt --all --check

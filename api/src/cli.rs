@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::keys;
 use crate::config::settings::describe;
 use crate::config::{Config, Environment};
-use crate::startup::{self, Role, StartError, Store};
+use crate::startup::{self, Role, StartError};
+use crate::store::Store;
 use crate::{demo, telemetry};
 
 /// One instance of a decentralised network.

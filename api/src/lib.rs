@@ -18,5 +18,6 @@ pub mod reads;
 pub mod routes;
 pub mod server;
 pub mod startup;
+pub mod store;
 pub mod telemetry;
 pub mod writes;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dpg_eventstore::append::AppendOptions;
-use dpg_eventstore::migrate::{MigrateError, migrate};
+use dpg_eventstore::migrate::MigrateError;
 use dpg_eventstore::partitions::{PartitionError, ensure_network};
 use dpg_eventstore::{Appender, Database, DatabaseError, SessionOptions, StreamLocks, Wake};
 use dpg_mirror::signature::PeerKey;
@@ -17,16 +17,12 @@ use url::Url;
 use crate::app::{App, Contact};
 use crate::auth::{AuthOptions, Authenticator, delivery};
 use crate::cache::Redis;
-use crate::config::{Config, DatabaseSource, Problem, Secret};
+use crate::config::{Config, Problem};
 use crate::contract::{Binding, Contracts, InstanceUrl, LoadOptions};
-use crate::embedded::{Embedded, EmbeddedError};
+use crate::embedded::EmbeddedError;
 use crate::http::metrics::HttpMetrics;
+use crate::store::Store;
 use crate::{maintenance, server};
-
-/// How long a database that is not there yet is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Where the private Postgres of a development server lives.
-pub const EMBEDDED_ROOT: &str = ".dpg";
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,68 +90,6 @@ fn list(problems: &[impl std::fmt::Display]) -> String {
 
 fn setting<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> StartError {
     move |source| StartError::Setting { what, source: Box::new(source) }
-}
-
-/// A database that is there and migrated, with the private server that runs it, if there is one.
-pub struct Store {
-    url: Secret<String>,
-    embedded: Option<Embedded>,
-}
-
-impl Store {
-    /// Starts or finds the database and brings its schema up to date. One that is not there yet is waited for.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub async fn open(config: &Config) -> Result<Self, StartError> {
-        let (url, embedded) = match &config.database {
-            DatabaseSource::Url(url) => (url.clone(), None),
-            DatabaseSource::Embedded => {
-                let embedded = Embedded::start(std::path::Path::new(EMBEDDED_ROOT)).await?;
-                embedded.ensure_database("dpg").await?;
-                (Secret::new(embedded.url("dpg")), Some(embedded))
-            }
-        };
-        let store = Self { url, embedded };
-        store.migrate().await?;
-        Ok(store)
-    }
-
-    async fn migrate(&self) -> Result<(), StartError> {
-        let database = self.pool(&SessionOptions::new("dpg migrate", 2))?;
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        loop {
-            match migrate(&database).await {
-                Err(MigrateError::Database(error)) if tokio::time::Instant::now() < deadline => {
-                    tracing::warn!(error = %error, "waiting for the database");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-                result => {
-                    result?;
-                    break;
-                }
-            }
-        }
-        Tables::new(database).ensure().await?;
-        Ok(())
-    }
-
-    /// A pool of connections.
-    ///
-    /// # Errors
-    /// When the connection string can't be read.
-    pub fn pool(&self, options: &SessionOptions) -> Result<Database, StartError> {
-        Ok(Database::open(self.url.expose(), options)?)
-    }
-
-    /// Stops the private server, if it is ours to stop.
-    pub async fn close(self) {
-        if let Some(embedded) = self.embedded
-            && let Err(error) = embedded.stop().await
-        {
-            tracing::warn!(error = %error, "the private Postgres did not stop as it should");
-        }
-    }
 }
 
 /// Loads the contract; its warnings go to the log.

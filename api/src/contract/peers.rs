@@ -32,6 +32,13 @@ impl Contracts {
         texts.filter_map(|text| PublicKey::parse(text).ok()).collect()
     }
 
+    /// Whether the contract of `network` gives the instance a key at all, readable or not: whoever has one must sign.
+    #[must_use]
+    pub fn has_public_key(&self, network: &str, instance: &InstanceUrl) -> bool {
+        let mut instances = self.network(network).into_iter().flat_map(|network| network.all_instances());
+        instances.any(|known| known.url == *instance && !known.public_keys.is_empty())
+    }
+
     /// An instance that is registered for any domain of `network`: the first entry, whose spelling is called.
     #[must_use]
     pub fn registered_anywhere(&self, network: &str, instance: &InstanceUrl) -> Option<&Instance> {

@@ -55,11 +55,11 @@ impl Credentials {
     /// 401 `PEER_SIGNATURE_INVALID`, `PEER_SIGNATURE_REQUIRED`; 403 `PEER_NOT_REGISTERED`, `PEER_IDENTITY_MISMATCH`.
     pub async fn judge_write(&self, app: &App, request: &HttpRequest, claim: Claim<'_>) -> Result<(), ApiError> {
         let claimed = InstanceUrl::parse(claim.instance).map_err(|_| not_registered())?;
-        let keys = app.contracts.public_keys(claim.network, &claimed);
+        let has_key = app.contracts.has_public_key(claim.network, &claimed);
         let verified = match &self.presented {
             Some(presented) => Some(verify(app, request, presented, claim.network)?),
             None if app.config.peer_auth == PeerAuth::Off => None,
-            None if claim.only_signed || !keys.is_empty() => return Err(required()),
+            None if claim.only_signed || has_key => return Err(required()),
             None => None,
         };
         if app.contracts.is_own(&claimed) {

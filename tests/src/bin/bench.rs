@@ -1,7 +1,8 @@
 //! The benchmark: every figure beside a floor that is taken in the same run, on the same machine and the same Postgres.
 //!
-//! `make bench`, or `DPG_BENCH_POSTGRES=postgres://… cargo run --release -p dpg-tests --bin bench [append|create]`.
-//! Commits are durable. Load generator, server and Postgres share the machine.
+//! `make bench`, or `cargo run --release -p dpg-tests --bin bench [append|create]` beside a release build of `dpg`. It runs
+//! a Postgres of its own with default, durable settings; `DPG_BENCH_POSTGRES` names another one. Load generator, server
+//! and Postgres share the machine.
 
 #[path = "bench/append.rs"]
 mod append;
@@ -10,9 +11,16 @@ mod create;
 #[path = "bench/figures.rs"]
 mod figures;
 
+use dpg_tests::Cluster;
+
 #[tokio::main]
 async fn main() {
-    let admin = std::env::var("DPG_BENCH_POSTGRES").expect("DPG_BENCH_POSTGRES is not set: run `make bench`");
+    let given = std::env::var("DPG_BENCH_POSTGRES").ok();
+    let own = match &given {
+        None => Some(Cluster::start().await),
+        Some(_) => None,
+    };
+    let admin = given.or_else(|| own.as_ref().map(Cluster::url)).expect("a Postgres, given or our own");
     let only = std::env::args().nth(1);
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     if wanted("append") {
