@@ -1,5 +1,7 @@
 //! Logs: to stderr, readable in development, JSON lines in production. What is shown is up to `RUST_LOG`.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt;
@@ -18,7 +20,7 @@ pub enum TelemetryError {
 }
 
 /// Shown without `RUST_LOG`.
-const DEFAULT_FILTER: &str = "info";
+const DEFAULT_FILTER: &str = "info,tokio_postgres=warn,actix_server=warn";
 
 /// Sets logging up for the whole process, panics included. `filter` is `RUST_LOG`, if there is one.
 ///
@@ -26,7 +28,7 @@ const DEFAULT_FILTER: &str = "info";
 /// When the filter can't be read, or logging was set up before.
 pub fn init(production: bool, filter: Option<&str>) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(filter.unwrap_or(DEFAULT_FILTER)).map_err(TelemetryError::Filter)?;
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let lines = if production { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
     tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().map_err(TelemetryError::Twice)?;
     std::panic::set_hook(Box::new(|panic| {

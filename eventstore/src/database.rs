@@ -13,6 +13,8 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{AsyncMessage, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::tls;
+
 /// What a connection outside the pool reads; it must be polled for the client to make progress.
 pub(crate) type Messages = Pin<Box<dyn Stream<Item = Result<AsyncMessage, tokio_postgres::Error>> + Send>>;
 
@@ -28,6 +30,9 @@ pub enum DatabaseError {
     /// No connection within the pool's wait, or the server refused it.
     #[error("no database connection")]
     Connection(#[source] PoolError),
+    /// TLS could not be set up.
+    #[error("TLS to Postgres could not be set up")]
+    Tls(#[source] rustls::Error),
     /// The process is shutting down.
     #[error("the database connections are closed")]
     Closed,
@@ -73,6 +78,7 @@ impl SessionOptions {
 pub struct Database {
     pool: Pool,
     config: tokio_postgres::Config,
+    tls: MakeRustlsConnect,
 }
 
 impl std::fmt::Debug for Database {
@@ -88,7 +94,9 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::Url`] when the string can't be read.
     pub fn open(url: &str, options: &SessionOptions) -> Result<Self, DatabaseError> {
-        let mut config = tokio_postgres::Config::from_str(url).map_err(DatabaseError::Url)?;
+        let (url, verifies) = tls::split_mode(url);
+        let mut config = tokio_postgres::Config::from_str(&url).map_err(DatabaseError::Url)?;
+        let tls = tls::connector(verifies).map_err(DatabaseError::Tls)?;
         config
             .application_name(&options.application_name)
             .connect_timeout(options.wait)
@@ -100,7 +108,7 @@ impl Database {
         let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = match config.get_ssl_mode() {
             SslMode::Disable => Manager::from_config(config.clone(), NoTls, manager_config),
-            _ => Manager::from_config(config.clone(), tls(), manager_config),
+            _ => Manager::from_config(config.clone(), tls.clone(), manager_config),
         };
         let pool = Pool::builder(manager)
             .max_size(options.max_connections)
@@ -109,7 +117,7 @@ impl Database {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(DatabaseError::Pool)?;
-        Ok(Self { pool, config })
+        Ok(Self { pool, config, tls })
     }
 
     /// A connection from the pool.
@@ -128,7 +136,7 @@ impl Database {
                 Ok((client, Box::pin(stream::poll_fn(move |context| connection.poll_message(context)))))
             }
             _ => {
-                let (client, mut connection) = self.config.connect(tls()).await?;
+                let (client, mut connection) = self.config.connect(self.tls.clone()).await?;
                 Ok((client, Box::pin(stream::poll_fn(move |context| connection.poll_message(context)))))
             }
         }
@@ -140,6 +148,12 @@ impl Database {
     }
 }
 
+/// Whether a connection string can be read, so that boot can say so before anything is opened.
+#[must_use]
+pub fn is_url(url: &str) -> bool {
+    tls::split_mode(url).0.parse::<tokio_postgres::Config>().is_ok()
+}
+
 fn session_settings(options: &SessionOptions) -> String {
     format!(
         "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=5000 \
@@ -148,16 +162,4 @@ fn session_settings(options: &SessionOptions) -> String {
         options.lock_timeout.as_millis(),
         if options.durable { "on" } else { "off" },
     )
-}
-
-/// TLS as `sslmode=prefer` and `require` mean it, checked against the public roots.
-fn tls() -> MakeRustlsConnect {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap_or_else(|_| unreachable!("ring supports the default protocol versions"))
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    MakeRustlsConnect::new(config)
 }

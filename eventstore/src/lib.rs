@@ -12,6 +12,7 @@ pub mod partitions;
 pub mod read;
 mod session;
 pub mod streams;
+mod tls;
 pub mod wake;
 
 pub use append::{AppendError, AppendOptions, Appender};

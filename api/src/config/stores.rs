@@ -19,8 +19,8 @@ impl Reader<'_> {
     /// `POSTGRES_URL`, else all of the parts, else (in development, with none of them) a database of our own.
     pub(super) fn database(&mut self) -> Option<DatabaseSource> {
         if let Some(url) = self.given(&settings::POSTGRES_URL) {
-            if url.parse::<tokio_postgres::Config>().is_err() {
-                let message = "must be a Postgres URL (sslmode: disable, prefer or require)";
+            if !dpg_eventstore::database::is_url(&url) {
+                let message = "must be a Postgres URL (sslmode: disable, prefer, require, verify-ca or verify-full)";
                 self.problem(&settings::POSTGRES_URL, message);
                 return None;
             }
