@@ -1,6 +1,7 @@
 //! Where the errors of the other rooms turn into refusals. What went wrong goes to the log; a 5xx body never says it.
 
 use actix_web::http::StatusCode;
+use dpg_eventstore::Chain;
 use dpg_eventstore::append::AppendError;
 use dpg_eventstore::read::ReadError;
 
@@ -12,12 +13,12 @@ impl From<AppendError> for ApiError {
         match &error {
             AppendError::Rejected(_) => Self::internal(&error),
             AppendError::Partition(_) => {
-                tracing::error!(error = %error, "storage for a network could not be prepared");
+                tracing::error!(error = %Chain(&error), "storage for a network could not be prepared");
                 let message = "Storage for this network could not be prepared.";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "PARTITION_SETUP_FAILED", message)
             }
             AppendError::QueueFull | AppendError::Unavailable | AppendError::Unknown | AppendError::Stopped => {
-                tracing::warn!(error = %error, "a write was not taken");
+                tracing::warn!(error = %Chain(&error), "a write was not taken");
                 Self::unavailable()
             }
         }
@@ -44,7 +45,7 @@ impl From<QueryError> for ApiError {
 }
 
 fn away(error: &(dyn std::error::Error + 'static)) -> ApiError {
-    tracing::warn!(error = %error, "the database is away");
+    tracing::warn!(error = %Chain(error), "the database is away");
     ApiError::unavailable()
 }
 

@@ -1,6 +1,7 @@
 //! What is forgotten in time: idempotency records, nonces, sessions and codes. Each minute, by every process that serves;
 //! deleting what is gone already does no harm.
 
+use dpg_eventstore::Chain;
 use std::time::Duration;
 
 use dpg_eventstore::{Database, idempotency};
@@ -19,13 +20,13 @@ pub async fn run(database: Database, stop: CancellationToken) {
             () = tokio::time::sleep(EVERY) => {}
         }
         if let Err(error) = idempotency::prune(&database).await {
-            tracing::warn!(error = %error, "old idempotency records could not be forgotten");
+            tracing::warn!(error = %Chain(&error), "old idempotency records could not be forgotten");
         }
         if let Err(error) = nonces::prune(&database).await {
-            tracing::warn!(error = %error, "old nonces could not be forgotten");
+            tracing::warn!(error = %Chain(&error), "old nonces could not be forgotten");
         }
         if let Err(error) = auth::prune(&database).await {
-            tracing::warn!(error = %error, "old sessions and codes could not be forgotten");
+            tracing::warn!(error = %Chain(&error), "old sessions and codes could not be forgotten");
         }
     }
 }

@@ -1,17 +1,20 @@
 //! What all reads of tables have in common: waiting for a position (CONTRACT 1.8), and paging.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use dpg_eventstore::read;
 use dpg_projector::Projection;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::http::headers::MinPosition;
 use crate::http::page::{Page as PageQuery, Start as QueryStart};
 use crate::http::{ApiError, Fault};
-use crate::queries::cursor::Cursor;
+use crate::queries::cursor::{Cursor, KeyType};
 use crate::queries::{PageRequest, Start};
 
 /// Waits until the tables hold `wanted`; `network` is the one that the route names, if it names one.
@@ -31,7 +34,7 @@ pub async fn wait_for(
                 let message = "names a network that is not served here";
                 return Err(ApiError::validation(vec![Fault::new("/dpg-min-position", message)]));
             }
-            app.readers.wait(network, wanted.position, projections, app.patience()).await
+            wait_out(app, network, wanted.position, projections).await
         }
         None => wait_for_some(app, wanted.position, projections).await?,
     };
@@ -42,6 +45,22 @@ pub async fn wait_for(
     Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "PROJECTION_BEHIND", message).with_retry_after(1))
 }
 
+/// Waits the whole time: a position that looks out of reach may be another process's next.
+async fn wait_out(app: &App, network: &str, position: i64, projections: &[Projection]) -> bool {
+    const AGAIN: Duration = Duration::from_millis(20);
+    let deadline = Instant::now() + app.patience();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if app.readers.wait(network, position, projections, left).await {
+            return true;
+        }
+        if left <= AGAIN {
+            return false;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
 /// On a route that names no network: some served network must have reached the position, and every other must have
 /// projected everything that it held when the request came.
 async fn wait_for_some(app: &App, position: i64, projections: &[Projection]) -> Result<bool, ApiError> {
@@ -50,7 +69,7 @@ async fn wait_for_some(app: &App, position: i64, projections: &[Projection]) -> 
     for network in &networks {
         held.push(read::head(&app.database, network).await?.map_or(0, |(position, _)| position));
     }
-    let wait = |network, position| app.readers.wait(network, position, projections, app.patience());
+    let wait = |network, position| wait_out(app, network, position, projections);
     let some = async {
         let waits: FuturesUnordered<_> = networks.iter().map(|network| wait(network, position)).collect();
         waits.any(|reached| async move { reached }).await
@@ -64,7 +83,11 @@ async fn wait_for_some(app: &App, position: i64, projections: &[Projection]) -> 
 ///
 /// # Errors
 /// 400 `VALIDATION_ERROR` at `/cursor`.
-pub fn page_request(page: PageQuery, filters: &impl std::fmt::Debug, keys: usize) -> Result<PageRequest, ApiError> {
+pub fn page_request(
+    page: PageQuery,
+    filters: &impl std::fmt::Debug,
+    keys: &[KeyType],
+) -> Result<PageRequest, ApiError> {
     let start = match page.start {
         QueryStart::Offset(offset) => Start::Offset(offset),
         QueryStart::Cursor(text) => Start::Cursor(Cursor::decode(&text, filters, keys)?),

@@ -79,6 +79,12 @@ pub enum StartError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Our key is not the one that a contract gives for us.
+    #[error("the contract of {network} gives this instance other keys than that of PEER_PRIVATE_KEY")]
+    PeerKey {
+        /// The network.
+        network: String,
+    },
     /// The port could not be had.
     #[error("the HTTP server failed")]
     Http(#[source] std::io::Error),
@@ -135,6 +141,18 @@ fn peer_key(config: &Config) -> Result<Option<Arc<PeerKey>>, StartError> {
             Ok(Some(Arc::new(key)))
         }
     }
+}
+
+/// A key that no contract knows as ours would make every peer refuse what we sign.
+fn check_peer_key(contracts: &Contracts, key: &PeerKey) -> Result<(), StartError> {
+    let ours = key.public_key();
+    for network in contracts.networks() {
+        let registered = contracts.public_keys(network.id(), contracts.own_url());
+        if !registered.is_empty() && !registered.contains(&ours) {
+            return Err(StartError::PeerKey { network: network.id().to_owned() });
+        }
+    }
+    Ok(())
 }
 
 fn peer_client(config: &Config, key: Option<Arc<PeerKey>>, keyid: String) -> Result<PeerClient, StartError> {
@@ -223,6 +241,9 @@ impl<'s> Rooms<'s> {
         database: Database,
     ) -> Result<Self, StartError> {
         let key = peer_key(&config)?;
+        if let Some(key) = &key {
+            check_peer_key(&contracts, key)?;
+        }
         let rooms = Self {
             store,
             peers: peer_client(&config, key.clone(), contracts.keyid())?,

@@ -1,5 +1,6 @@
 //! The database of a process: found or started, waited for, and brought up to date before anything else happens.
 
+use dpg_eventstore::Chain;
 use std::path::Path;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ impl Store {
         loop {
             match migrate(&database).await {
                 Err(MigrateError::Database(error)) if tokio::time::Instant::now() < deadline => {
-                    tracing::warn!(error = %error, "waiting for the database");
+                    tracing::warn!(error = %Chain(&error), "waiting for the database");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
                 result => {
@@ -73,7 +74,7 @@ impl Store {
         if let Some(embedded) = self.embedded
             && let Err(error) = embedded.stop().await
         {
-            tracing::warn!(error = %error, "the private Postgres did not stop as it should");
+            tracing::warn!(error = %Chain(&error), "the private Postgres did not stop as it should");
         }
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::error::SqlState;
 
+use crate::chain::Chain;
 use crate::database::Database;
 use crate::event::{Appended, Command};
 use crate::metrics::Metrics;
@@ -230,7 +231,7 @@ impl NetworkAppender {
             self.inner.running.spawn(async move {
                 if let Err(error) = partitions::ensure_ranges(&inner.database, &network, inner.options.range).await {
                     // The append makes them itself when it comes to that.
-                    tracing::warn!(network, error = %error, "the log's next partitions could not be made");
+                    tracing::warn!(network, error = %Chain(&error), "the log's next partitions could not be made");
                 }
             });
         }
@@ -243,7 +244,7 @@ impl NetworkAppender {
             let called = match self.session().await {
                 Ok(session) => session.append(&network, commands).await,
                 Err(error) => {
-                    tracing::warn!(network, error = %error, "no session to append with");
+                    tracing::warn!(network, error = %Chain(&error), "no session to append with");
                     return all(commands, || AppendError::Unavailable);
                 }
             };
@@ -315,7 +316,7 @@ impl NetworkAppender {
             match self.outcomes(lost, commands).await {
                 Ok(outcomes) => return outcomes,
                 Err(error) => {
-                    tracing::debug!(network = self.network, error = %error, "the log can't be asked yet");
+                    tracing::debug!(network = self.network, error = %Chain(&error), "the log can't be asked yet");
                     self.session = None;
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }

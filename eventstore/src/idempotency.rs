@@ -93,8 +93,19 @@ pub async fn find(database: &Database, scope: &Scope) -> Result<Option<Record>, 
     Ok(row.as_ref().map(record_of))
 }
 
-/// Claims a key for `claim_ms` milliseconds before a request goes out. `None`: it is ours now; otherwise what it stands
-/// for already. An `unknown` claim of the same body is taken over only with `resend`.
+/// What came of claiming a key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Claimed {
+    /// It is ours: the request may go out.
+    Ours,
+    /// It stands for something already.
+    Taken(Record),
+    /// It was taken, and has been given up since.
+    Free,
+}
+
+/// Claims a key for `claim_ms` milliseconds before a request goes out. An `unknown` claim of the same body is taken over
+/// only with `resend`.
 ///
 /// # Errors
 /// As the database says.
@@ -104,7 +115,7 @@ pub async fn claim(
     digest: &[u8],
     claim_ms: i64,
     resend: bool,
-) -> Result<Option<Record>, ReadError> {
+) -> Result<Claimed, ReadError> {
     let client = database.client().await?;
     let statement = client
         .prepare_cached(
@@ -122,11 +133,10 @@ pub async fn claim(
         .query_opt(&statement, &[&scope.caller, &scope.route, &scope.key, &digest, &milliseconds, &resend])
         .await?;
     if row.is_some() {
-        return Ok(None);
+        return Ok(Claimed::Ours);
     }
     drop(client);
-    // It was there a moment ago; if its claim was given up in between, the next try of the caller will get it.
-    find(database, scope).await
+    Ok(find(database, scope).await?.map_or(Claimed::Free, Claimed::Taken))
 }
 
 /// The request was answered: later calls get the same fields.

@@ -3,6 +3,7 @@
 
 pub mod append;
 mod batch;
+pub mod chain;
 pub mod database;
 pub mod event;
 pub mod idempotency;
@@ -16,6 +17,7 @@ mod tls;
 pub mod wake;
 
 pub use append::{AppendError, AppendOptions, Appender};
+pub use chain::Chain;
 pub use database::{Client, Database, DatabaseError, SessionOptions};
 pub use deadpool_postgres::Transaction;
 pub use event::{

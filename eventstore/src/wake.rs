@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_postgres::AsyncMessage;
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::Chain;
 use crate::database::Database;
 
 const CHANNEL: &str = "dpg_appended";
@@ -56,7 +57,7 @@ impl Wake {
                 () = stop.cancelled() => {}
                 result = self.relay_once(&database) => {
                     if let Err(error) = result {
-                        tracing::debug!(error = %error, "the wake-up connection was lost");
+                        tracing::debug!(error = %Chain(&error), "the wake-up connection was lost");
                     }
                     tokio::select! {
                         () = stop.cancelled() => {}

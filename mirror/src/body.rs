@@ -1,9 +1,10 @@
-//! The body of CONTRACT 4.14, written from an event of the log. Payload and snapshot travel as the bytes that Postgres
-//! gave, so that no number changes on the way.
+//! The body of CONTRACT 4.14, written from an event of the log. Postgres writes a large number out digit by digit
+//! (`1e20` as 21 digits), which no peer takes for an integer; so payload and snapshot are written as we write JSON.
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -28,7 +29,10 @@ pub struct EventBody {
 /// # Errors
 /// [`BodyError`] when the payload is not that of an action's event.
 pub fn event_body(payload: &str, recorded_at: DateTime<Utc>) -> Result<EventBody, BodyError> {
-    let Payload { action, event } = serde_json::from_str(payload)?;
+    // A body that nests as deep as bodies may stands in its payload some levels deeper than serde_json reads by itself.
+    let mut deserializer = serde_json::Deserializer::from_str(payload);
+    deserializer.disable_recursion_limit();
+    let Payload { action, event } = Payload::deserialize(&mut deserializer)?;
     let occurred_at = event.occurred_at.unwrap_or(recorded_at);
     let body = Body {
         origin_instance_domain: &event.origin_instance_domain,
@@ -69,14 +73,13 @@ pub fn event_body(payload: &str, recorded_at: DateTime<Utc>) -> Result<EventBody
 
 #[derive(Deserialize)]
 struct Payload<'a> {
-    #[serde(borrow)]
-    action: Action<'a>,
+    action: Action,
     #[serde(borrow)]
     event: Event<'a>,
 }
 
 #[derive(Deserialize)]
-struct Action<'a> {
+struct Action {
     action_type: String,
     action_id: Uuid,
     source_item_network: String,
@@ -91,8 +94,7 @@ struct Action<'a> {
     target_item_id: Uuid,
     target_item_instance_url: String,
     target_item_owner: Option<String>,
-    #[serde(borrow)]
-    requirements_snapshot: &'a RawValue,
+    requirements_snapshot: Value,
 }
 
 #[derive(Deserialize)]
@@ -105,8 +107,7 @@ struct Event<'a> {
     target_item_latitude: Option<&'a RawValue>,
     #[serde(borrow)]
     target_item_longitude: Option<&'a RawValue>,
-    #[serde(borrow)]
-    event_payload: &'a RawValue,
+    event_payload: Value,
     remarks: Option<String>,
     occurred_at: Option<DateTime<Utc>>,
 }
@@ -126,10 +127,10 @@ struct Body<'a> {
     source_item_longitude: Option<f64>,
     target_item_latitude: Option<&'a RawValue>,
     target_item_longitude: Option<&'a RawValue>,
-    event_payload: &'a RawValue,
+    event_payload: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     remarks: Option<&'a str>,
-    requirements_snapshot: &'a RawValue,
+    requirements_snapshot: Value,
     occurred_at: String,
     event_id: Uuid,
 }
@@ -157,7 +158,7 @@ mod tests {
         };
         let mut action = json!({"action_type": "connect", "partition_network": "yellow_dot",
             "action_id": Uuid::from_u128(7), "action_status": "accepted", "update_count": 1,
-            "requirements_snapshot": {"n": 12345678901234567890u64}, "remarks": "x",
+            "requirements_snapshot": {"n": 12345678901234567890u64, "big": 1e20}, "remarks": "x",
             "source_here": false, "target_here": true});
         for part in
             [side("source", "https://a.example.org", Value::Null), side("target", "https://b.example.org", json!("o"))]
@@ -206,12 +207,24 @@ mod tests {
         assert_eq!(body["source_item_owner"], Value::Null);
         assert_eq!(body["target_item_latitude"], json!(12.97));
         assert_eq!(body["occurred_at"], "2026-11-21T01:53:04.007Z");
-        assert_eq!(body["requirements_snapshot"], json!({"n": 12345678901234567890u64}));
+        assert_eq!(body["requirements_snapshot"], json!({"n": 12345678901234567890u64, "big": 1e20}));
         assert_eq!(
             body["source_item"],
             json!({"item_network": "yellow_dot", "item_domain": "d",
             "item_type": "profile_1.0", "item_id": Uuid::from_u128(1), "item_instance_url": "https://a.example.org"})
         );
+    }
+
+    #[test]
+    fn a_large_number_is_written_as_a_float_and_depth_does_not_matter() {
+        let deep = format!("{}1{}", "[".repeat(140), "]".repeat(140));
+        // As Postgres gives `1e20` back; no peer takes that for an integer.
+        let text =
+            payload().to_string().replace("1e20", "100000000000000000000").replace("1e+20", "100000000000000000000");
+        let text = text.replace("\"status\":\"accepted\"", &format!("\"status\":\"accepted\",\"deep\":{deep}"));
+        let body = event_body(&text, DateTime::UNIX_EPOCH).unwrap();
+        let body = String::from_utf8(body.json.to_vec()).unwrap();
+        assert!(body.contains("\"big\":1e+20") && body.contains(&deep), "{body}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A projector in the same process tells at once; for projectors elsewhere, one poll of the checkpoints every 20 ms serves
 //! everybody who waits, and runs only while somebody does. A projector that is known to be far behind is not waited for.
 
+use dpg_eventstore::Chain;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -180,7 +181,7 @@ impl Readers {
             Ok(false) => Waited::Projected,
             Ok(true) => Waited::Quarantined,
             Err(error) => {
-                tracing::debug!(network, error = %error, "the quarantine could not be asked");
+                tracing::debug!(network, error = %Chain(&error), "the quarantine could not be asked");
                 Waited::Behind
             }
         }
@@ -265,7 +266,7 @@ impl Readers {
                 }
             }
             if let Err(error) = self.poll_once().await {
-                tracing::debug!(error = %error, "the checkpoints could not be asked");
+                tracing::debug!(error = %Chain(&error), "the checkpoints could not be asked");
             }
         }
     }

@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use dpg_eventstore::Chain;
 use tokio::time::{Instant, sleep};
-use tokio_postgres::error::DbError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,7 +39,7 @@ impl Projector {
                         }
                     }
                 }
-                Err(error) => tracing::warn!(error = %error, "the networks could not be listed"),
+                Err(error) => tracing::warn!(error = %Chain(&error), "the networks could not be listed"),
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -64,7 +64,7 @@ impl Projector {
         while !stop.is_cancelled() {
             match wait::lags(&self.inner.database).await {
                 Ok(lags) => lags.iter().for_each(|lag| self.inner.metrics.lag(lag)),
-                Err(error) => tracing::debug!(error = %error, "the projections' lag could not be measured"),
+                Err(error) => tracing::debug!(error = %Chain(&error), "the projections' lag could not be measured"),
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -90,7 +90,7 @@ impl Projector {
                 }
                 Err(error) => {
                     self.inner.metrics.failed(projection, &network);
-                    tracing::error!(%projection, network, error = %chain(&error), "the projection stands still");
+                    tracing::error!(%projection, network, error = %Chain(&error), "the projection stands still");
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = sleep(back_off) => {}
@@ -135,21 +135,4 @@ fn has_more(step: Step) -> bool {
         Step::Folded { low, high, .. } => high - low >= i64::from(BATCH),
         Step::Quarantined { .. } => true,
     }
-}
-
-/// An error with everything that led to it. Of what the database says only the primary message: its details show whole
-/// rows, private values among them.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let said = error.downcast_ref::<DbError>().map_or_else(
-            || error.to_string(),
-            |database| format!("{} ({})", database.message(), database.code().code()),
-        );
-        text.push_str(": ");
-        text.push_str(&said);
-        source = error.source();
-    }
-    text
 }

@@ -14,6 +14,9 @@ select e.stream_id as action_id,
          where l.network = $1 and l.position > $2 and l.position <= $3
            and l.event_type in ('action.performed', 'action.status_updated', 'action.event_mirrored')
            and {streams}
+           -- In here, so that what is held back is not read at all: reading it is what fails.
+           and not exists (select from quarantine q
+                            where q.projection = 'item_actions' and q.network = $1 and q.stream_id = l.stream_id)
          order by l.stream_id, l.version desc) as e
   left join lateral jsonb_to_record(e.action) as a (
        action_type text, action_status text, update_count int, source_item_network text,
@@ -21,8 +24,6 @@ select e.stream_id as action_id,
        source_item_owner text, target_item_network text, target_item_domain text, target_item_type text,
        target_item_id uuid, target_item_instance_url text, target_item_owner text, requirements_snapshot jsonb,
        remarks text, source_here boolean, target_here boolean, created_at timestamptz, updated_at timestamptz) on true
- where not exists (select from quarantine q
-                    where q.projection = 'item_actions' and q.network = $1 and q.stream_id = e.stream_id)
-   and not exists (select from stream_heads h
+ where not exists (select from stream_heads h
                     where a.target_here and h.stream_id = a.target_item_id and not h.open and h.network = $1
                       and h.position <= $3)

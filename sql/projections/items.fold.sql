@@ -15,12 +15,13 @@ select e.stream_id as item_id,
          where l.network = $1 and l.position > $2 and l.position <= $3
            and l.event_type in ('item.created', 'item.updated', 'item.deleted')
            and {streams}
+           -- In here, so that what is held back is not read at all: reading it is what fails.
+           and (l.event_type = 'item.deleted'
+                or not exists (select from quarantine q
+                                where q.projection = 'items' and q.network = $1 and q.stream_id = l.stream_id))
          order by l.stream_id, l.version desc) as e
  cross join lateral jsonb_to_record(e.payload) as s (
        item_domain text, item_type text, item_instance_url text, item_schema_url text, item_state jsonb,
        item_latitude double precision, item_longitude double precision, created_by text,
        created_at timestamptz, created_position bigint)
   left join item_private p on p.stream_id = e.stream_id and p.version = e.version
- where e.event_type = 'item.deleted'
-    or not exists (select from quarantine q
-                    where q.projection = 'items' and q.network = $1 and q.stream_id = e.stream_id)

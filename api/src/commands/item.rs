@@ -19,8 +19,8 @@ pub struct NewItem {
     pub domain: String,
     /// Type.
     pub item_type: String,
-    /// The whole state, public and private.
-    pub state: Map<String, Value>,
+    /// The whole state, public and private, which has to be an object.
+    pub state: Value,
     /// Where it is.
     pub coordinates: Coordinates,
     /// The owner's user id.
@@ -30,8 +30,8 @@ pub struct NewItem {
 /// What a client wants to change; `None` leaves it as it is.
 #[derive(Debug, Clone, Default)]
 pub struct ItemChange {
-    /// Replaces the whole state, public and private.
-    pub state: Option<Map<String, Value>>,
+    /// Replaces the whole state, public and private; it has to be an object.
+    pub state: Option<Value>,
     /// Replaces the coordinates; `Some(None)` removes them.
     pub coordinates: Option<Coordinates>,
 }
@@ -68,7 +68,7 @@ pub fn create(
     if !contracts.serves(&new.network, &new.domain) {
         return Err(contracts.unserved(&new.network, &new.domain));
     }
-    let checked = check_state(contracts, &new.network, &new.domain, &new.item_type, new.state)?;
+    let checked = check_state(contracts, &new.network, &new.domain, &new.item_type, &new.state)?;
     let payload = ItemPayload {
         item_instance_url: contracts.own_instance_url(&new.network, &new.domain),
         item_network: new.network,
@@ -103,7 +103,7 @@ pub fn update(
     payload.created_position = Some(item.created_position);
     let mut private = private;
     if let Some(state) = change.state {
-        let checked = check_state(contracts, &payload.item_network, &payload.item_domain, &payload.item_type, state)?;
+        let checked = check_state(contracts, &payload.item_network, &payload.item_domain, &payload.item_type, &state)?;
         payload.item_schema_url = checked.schema_url;
         payload.item_state = checked.public;
         private = checked.private;
@@ -153,17 +153,16 @@ fn check_state(
     network: &str,
     domain: &str,
     item_type: &str,
-    state: Map<String, Value>,
+    state: &Value,
 ) -> Result<Checked, ApiError> {
     let kind = contracts.item_type(network, domain, item_type).map_err(|problem| {
         invalid_state(network, domain, item_type, vec![Fault::new("/item_type", problem.to_string())])
     })?;
-    let state = Value::Object(state);
-    let faults = kind.validate(&state);
+    let faults = kind.validate(state);
     if !faults.is_empty() {
         return Err(invalid_state(network, domain, item_type, faults));
     }
-    let (public, private) = match &state {
+    let (public, private) = match state {
         Value::Object(state) => kind.split(state),
         _ => (Map::new(), Map::new()),
     };

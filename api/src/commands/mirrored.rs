@@ -39,19 +39,29 @@ pub enum Mirrored {
     Known,
 }
 
-/// Decides about an event; `known` is the action's stream, if there is one.
+/// Refuses an event by which what an action *is* would change, or whose action is held here.
 ///
 /// # Errors
-/// 409 `EVENT_IDENTITY_CONFLICT` when what an action *is* would change, or when it is held here.
+/// 409 `EVENT_IDENTITY_CONFLICT`.
+pub fn check_identity(known: Option<&LoadedAction>, event: &MirroredEvent) -> Result<(), ApiError> {
+    let Some(known) = known else { return Ok(()) };
+    let origin = InstanceUrl::parse(&event.origin).map_err(|error| ApiError::internal(&error))?;
+    if known.state.target.here || !same_action(&known.state, &event.state, &origin) {
+        return Err(identity_conflict());
+    }
+    Ok(())
+}
+
+/// Decides about an event whose identity fits; `known` is the action's stream, if there is one.
+///
+/// # Errors
+/// Only when the payload can't be written as JSON.
 pub fn store(known: Option<&LoadedAction>, event: MirroredEvent, metadata: Metadata) -> Result<Mirrored, ApiError> {
     let count = event.state.update_count;
     let origin = InstanceUrl::parse(&event.origin).map_err(|error| ApiError::internal(&error))?;
     let mut seen = Vec::new();
     let mut version = 1;
     if let Some(known) = known {
-        if known.state.target.here || !same_action(&known.state, &event.state, &origin) {
-            return Err(identity_conflict());
-        }
         seen = known.seen.clone().unwrap_or_default();
         version = known.version + 1;
     }

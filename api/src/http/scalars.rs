@@ -2,12 +2,13 @@
 
 use std::ops::RangeInclusive;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde_json::{Map, Value};
 use url::Url;
 use uuid::Uuid;
 
 use super::fields::{Place, Source};
+use crate::contract::InstanceUrl;
 
 /// The longest instance or schema URL, in bytes.
 const MAX_URL: usize = 2048;
@@ -83,8 +84,8 @@ pub fn url(place: &mut Place<'_>) -> Option<String> {
 
 /// An absolute `http` or `https` URL, as it was written: it names an instance.
 pub fn instance_url(place: &mut Place<'_>) -> Option<String> {
-    let names_a_host = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
-    read_url(place, names_a_host, "must be an absolute http or https URL")
+    let names_an_instance = |url: &Url| InstanceUrl::parse(url.as_str()).is_ok();
+    read_url(place, names_an_instance, "must be an absolute http or https URL")
 }
 
 fn read_url(place: &mut Place<'_>, fits: impl FnOnce(&Url) -> bool, message: &'static str) -> Option<String> {
@@ -111,7 +112,10 @@ pub fn one_of<T: Copy>(choices: &'static [(&'static str, T)]) -> impl FnOnce(&mu
 /// An ISO 8601 time with an offset.
 pub fn time(place: &mut Place<'_>) -> Option<DateTime<Utc>> {
     let parsed = place.value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-    parsed.map(|time| time.with_timezone(&Utc)).or_else(|| place.refuse("must be an ISO 8601 time"))
+    let parsed = parsed.map(|time| time.with_timezone(&Utc));
+    // Years that every reader writes with four digits, Postgres among them.
+    let parsed = parsed.filter(|time| (1..=9999).contains(&time.year()));
+    parsed.or_else(|| place.refuse("must be an ISO 8601 time"))
 }
 
 /// A whole number; in a query in decimal.

@@ -2,13 +2,14 @@
 //! step 8, 4.11). With a key, the call is claimed before it goes out, and what became of it is written down, so that a
 //! retry never makes a second action.
 
+use dpg_eventstore::Chain;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use dpg_eventstore::idempotency::{self, Progress, Record};
+use dpg_eventstore::idempotency::{self, Claimed, Progress, Record};
 use dpg_mirror::{PeerAnswer, PeerError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,6 +26,8 @@ use crate::commands::action::StatusChange;
 use crate::commands::payload::{ItemRef, LoadedAction};
 use crate::http::ApiError;
 use crate::writes::{Answer, Keyed};
+
+const UPDATE_STATUS: &str = "/api/v1/network/action/update-status";
 
 /// Whose call is passed on.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +46,10 @@ enum Heard {
     Done(Value),
     /// It refused for reasons of its own: passed on as it is.
     Refused(Answer),
-    /// It failed in a way that our caller is told in our words.
-    Failed(ApiError),
+    /// It did nothing, which our caller is told in our words.
+    Untouched(ApiError),
+    /// What it did can't be told.
+    Unclear(ApiError),
 }
 
 /// Performs on a remote target.
@@ -97,19 +102,12 @@ pub async fn update_status(
     let call = Call {
         to: &action.state.target.item.item_instance_url,
         from: &action.state.source.item.item_instance_url,
-        path: "/api/v1/network/action/update-status",
+        path: UPDATE_STATUS,
         body: bytes(&body)?,
         status: StatusCode::OK,
         read: fields::<StatusSet>,
     };
-    let answer = call.send(app, forward).await?;
-    let unknown_route =
-        answer.status == StatusCode::NOT_FOUND && code_of(&answer) != Some("ACTION_NOT_FOUND".to_owned());
-    if unknown_route {
-        let message = "The target instance can't take a status change from the source's side.";
-        return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "CANCEL_UNSUPPORTED_BY_TARGET", message));
-    }
-    Ok(answer)
+    call.send(app, forward).await
 }
 
 /// The body of CONTRACT 4.12.
@@ -140,22 +138,35 @@ impl Call<'_> {
             let random = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>());
             return self.answer_of(self.exchange(app, &random).await);
         };
-        if let Some(record) = claim(app, key, forward.resend).await? {
-            return self.await_other(app, key, record).await;
+        let deadline = tokio::time::Instant::now() + claim_time(app);
+        loop {
+            match claim(app, key, forward.resend).await? {
+                Claimed::Ours => return self.send_claimed(app, forward.user, key).await,
+                Claimed::Free => {}
+                Claimed::Taken(record) => {
+                    if let Some(answer) = self.await_other(app, key, record, deadline).await? {
+                        return Ok(answer);
+                    }
+                }
+            }
+            // The other call was refused, and its key is free again: now it is our turn.
+            if tokio::time::Instant::now() >= deadline {
+                return Err(in_progress());
+            }
         }
-        let derived = derived_key(self.from, forward.user, &key.scope.key);
-        let heard = self.exchange(app, &derived).await;
+    }
+
+    /// Sends, and writes down what became of it.
+    async fn send_claimed(&self, app: &App, user: &str, key: &Keyed) -> Result<Answer, ApiError> {
+        let heard = self.exchange(app, &derived_key(self.from, user, &key.scope.key)).await;
         match &heard {
             Ok(Heard::Done(answer)) => {
                 idempotency::finish(&app.database, &key.scope, i32::from(self.status.as_u16()), answer).await?;
             }
             // A refusal, or nothing was sent: a known outcome, and the key is free.
-            Ok(Heard::Refused(_)) => idempotency::give_up(&app.database, &key.scope).await?,
+            Ok(Heard::Refused(_) | Heard::Untouched(_)) => idempotency::give_up(&app.database, &key.scope).await?,
             Err(error) if error.known_unsent() => idempotency::give_up(&app.database, &key.scope).await?,
-            Ok(Heard::Failed(refusal)) if refusal.code == "TARGET_INSTANCE_REFUSED" => {
-                idempotency::give_up(&app.database, &key.scope).await?;
-            }
-            Ok(Heard::Failed(_)) | Err(_) => idempotency::unknown(&app.database, &key.scope).await?,
+            Ok(Heard::Unclear(_)) | Err(_) => idempotency::unknown(&app.database, &key.scope).await?,
         }
         self.answer_of(heard)
     }
@@ -164,10 +175,10 @@ impl Call<'_> {
         match heard {
             Ok(Heard::Done(answer)) => Answer::of(self.status, &answer),
             Ok(Heard::Refused(answer)) => Ok(answer),
-            Ok(Heard::Failed(refusal)) => Err(refusal),
+            Ok(Heard::Untouched(refusal) | Heard::Unclear(refusal)) => Err(refusal),
             Err(PeerError::Timeout) => Err(timeout()),
             Err(error) => {
-                tracing::warn!(to = self.to, error = %error, "a peer could not be called");
+                tracing::warn!(to = self.to, error = %Chain(&error), "a peer could not be called");
                 Err(unavailable())
             }
         }
@@ -184,33 +195,40 @@ impl Call<'_> {
         let json: Option<Value> = serde_json::from_slice(&answer.body).ok();
         let code = json.as_ref().and_then(code_in);
         match (answer.status, json) {
+            (404, _) if self.path == UPDATE_STATUS && code.as_deref() != Some("ACTION_NOT_FOUND") => {
+                Heard::Untouched(unsupported())
+            }
             (200..=299, Some(_)) => match (self.read)(&answer.body) {
                 Some(fields) => Heard::Done(fields),
-                None => Heard::Failed(unavailable()),
+                None => Heard::Unclear(unavailable()),
             },
-            (401, Some(_)) => Heard::Failed(refused(code.as_deref())),
+            (401, Some(_)) => Heard::Untouched(refused(code.as_deref())),
             (403, Some(_)) if code.as_deref().is_some_and(|code| code.starts_with("PEER_")) => {
-                Heard::Failed(refused(code.as_deref()))
+                Heard::Untouched(refused(code.as_deref()))
             }
             (400..=499, Some(_)) => match passed_on(answer) {
                 Some(answer) => Heard::Refused(answer),
-                None => Heard::Failed(unavailable()),
+                None => Heard::Unclear(unavailable()),
             },
-            _ => Heard::Failed(unavailable()),
+            _ => Heard::Unclear(unavailable()),
         }
     }
 
-    /// Another call with this key was first: its answer is ours.
-    async fn await_other(&self, app: &App, key: &Keyed, record: Record) -> Result<Answer, ApiError> {
-        let deadline = tokio::time::Instant::now() + claim_time(app);
+    /// Another call with this key was first: its answer is ours. `None` when it was refused, and the key is free.
+    async fn await_other(
+        &self,
+        app: &App,
+        key: &Keyed,
+        record: Record,
+        deadline: tokio::time::Instant,
+    ) -> Result<Option<Answer>, ApiError> {
         let mut record = Some(key.check(record)?);
         loop {
             match record.map(|record| record.progress) {
-                Some(Progress::Elsewhere { answer }) => return Answer::of(self.status, &answer),
+                None => return Ok(None),
+                Some(Progress::Elsewhere { answer }) => return Answer::of(self.status, &answer).map(Some),
                 Some(Progress::Unknown) => return Err(timeout()),
                 Some(Progress::Here { .. }) => return Err(unavailable()),
-                // Given up meanwhile: the call may be made again, which is the caller's to decide.
-                None => return Err(unavailable()),
                 Some(Progress::Sending) if tokio::time::Instant::now() >= deadline => return Err(in_progress()),
                 Some(Progress::Sending) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
@@ -219,8 +237,7 @@ impl Call<'_> {
     }
 }
 
-/// Claims the key; what it stands for already, if it is not ours to send.
-async fn claim(app: &App, key: &Keyed, resend: bool) -> Result<Option<Record>, ApiError> {
+async fn claim(app: &App, key: &Keyed, resend: bool) -> Result<Claimed, ApiError> {
     let milliseconds = i64::try_from(claim_time(app).as_millis()).unwrap_or(i64::MAX);
     Ok(idempotency::claim(&app.database, &key.scope, &key.digest, milliseconds, resend).await?)
 }
@@ -285,11 +302,6 @@ fn passed_on(answer: &PeerAnswer) -> Option<Answer> {
     Some(Answer { status, body: Some(body), version: None, at: None, retry_after })
 }
 
-fn code_of(answer: &Answer) -> Option<String> {
-    let body: Value = serde_json::from_str(answer.body.as_ref()?.get()).ok()?;
-    code_in(&body)
-}
-
 /// The stable code in an error body, ours or another make's.
 fn code_in(body: &Value) -> Option<String> {
     let code = body["code"].as_str().or_else(|| body["error"].as_str());
@@ -303,6 +315,11 @@ fn bytes(body: &impl Serialize) -> Result<Bytes, ApiError> {
 fn unavailable() -> ApiError {
     let message = "The target instance did not answer as it should.";
     ApiError::new(StatusCode::BAD_GATEWAY, "TARGET_INSTANCE_UNAVAILABLE", message)
+}
+
+fn unsupported() -> ApiError {
+    let message = "The target instance can't take a status change from the source's side.";
+    ApiError::new(StatusCode::NOT_IMPLEMENTED, "CANCEL_UNSUPPORTED_BY_TARGET", message)
 }
 
 fn timeout() -> ApiError {

@@ -10,7 +10,9 @@ use uuid::Uuid;
 use super::held::{loaded_action, stored_ref};
 use crate::app::App;
 use crate::commands::action::event_id;
-use crate::commands::mirrored::{Mirrored, MirroredEvent, identity_conflict, same_content, store as decide};
+use crate::commands::mirrored::{
+    Mirrored, MirroredEvent, check_identity, identity_conflict, same_content, store as decide,
+};
 use crate::commands::payload::{ActionPayload, ActionState, HistoryRow, Party, parse, timestamp};
 use crate::contract::{InstanceUrl, ItemKind};
 use crate::http::fields::Fields;
@@ -138,7 +140,7 @@ pub async fn store(app: &App, body: EventBody, mut metadata: Metadata) -> Result
     let (action_id, count) = (body.action_id, body.update_count);
     let status = body.action_status.clone();
     metadata.origin = Some(origin.clone());
-    check_payload(app, &body)?;
+    let payload_verdict = check_payload(app, &body);
     let event = body.mirrored(&origin, source_owner, &own_url);
     for attempt in 0..TRIES {
         let turn = app.streams.lock(action_id).await;
@@ -147,6 +149,8 @@ pub async fn store(app: &App, body: EventBody, mut metadata: Metadata) -> Result
             return Err(identity_conflict());
         }
         let known = loaded_action(stream.as_ref())?;
+        check_identity(known.as_ref(), &event)?;
+        payload_verdict.clone()?;
         let new = match decide(known.as_ref(), event.clone(), metadata.clone())? {
             Mirrored::Known => return known_event(app, &network, &event).await,
             Mirrored::New(new) => new,

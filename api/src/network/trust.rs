@@ -2,6 +2,7 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderValue;
 use chrono::Utc;
 use dpg_mirror::signature::{Presented, PublicKey, RequestHead, Verified};
 
@@ -38,7 +39,7 @@ pub fn credentials(app: &App, request: &HttpRequest, body: &[u8]) -> Result<Cred
     if mode == PeerAuth::Off {
         return Ok(Credentials { presented: None });
     }
-    let presented = with_head(request, |head| Presented::read(head, body)).map_err(|error| {
+    let presented = with_head(app, request, |head| Presented::read(head, body)).map_err(|error| {
         tracing::info!(error = %error, "a peer's signature can't be read");
         invalid()
     })?;
@@ -55,14 +56,16 @@ impl Credentials {
     /// 401 `PEER_SIGNATURE_INVALID`, `PEER_SIGNATURE_REQUIRED`; 403 `PEER_NOT_REGISTERED`, `PEER_IDENTITY_MISMATCH`.
     pub async fn judge_write(&self, app: &App, request: &HttpRequest, claim: Claim<'_>) -> Result<(), ApiError> {
         let claimed = InstanceUrl::parse(claim.instance).map_err(|_| not_registered())?;
+        let own = app.contracts.is_own(&claimed);
         let has_key = app.contracts.has_public_key(claim.network, &claimed);
         let verified = match &self.presented {
             Some(presented) => Some(verify(app, request, presented, claim.network)?),
             None if app.config.peer_auth == PeerAuth::Off => None,
+            None if own => None,
             None if claim.only_signed || has_key => return Err(required()),
             None => None,
         };
-        if app.contracts.is_own(&claimed) {
+        if own {
             return Err(mismatch());
         }
         let (network, domain) = claim.registered_for;
@@ -87,7 +90,7 @@ fn verify(app: &App, request: &HttpRequest, presented: &Presented, network: &str
         InstanceUrl::parse(keyid).map(|keyid| app.contracts.public_keys(network, &keyid)).unwrap_or_default()
     };
     let own = |authority: &str| app.contracts.is_own_authority(authority);
-    with_head(request, |head| presented.verify(head, keys, own, Utc::now())).map_err(|error| {
+    with_head(app, request, |head| presented.verify(head, keys, own, Utc::now())).map_err(|error| {
         tracing::info!(keyid = presented.keyid(), error = %error, "a peer's signature is not valid");
         invalid()
     })
@@ -102,15 +105,24 @@ async fn unseen(app: &App, verified: &Verified) -> Result<(), ApiError> {
     Err(invalid())
 }
 
+/// The host that was called: behind a trusted proxy the one that the proxy was called by.
+fn authority<'r>(app: &App, request: &'r HttpRequest) -> &'r str {
+    let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let proxy = request.peer_addr().map(|address| address.ip().to_canonical());
+    let trusted = proxy.is_some_and(|proxy| app.config.trusted_proxies.iter().any(|block| block.contains(&proxy)));
+    let forwarded = header("x-forwarded-host").filter(|_| trusted);
+    let sent = || header("host").or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+    forwarded.or_else(sent).unwrap_or_default().trim()
+}
+
 /// The part of a request that a signature covers.
-fn with_head<T>(request: &HttpRequest, with: impl FnOnce(&RequestHead<'_>) -> T) -> T {
+fn with_head<T>(app: &App, request: &HttpRequest, with: impl FnOnce(&RequestHead<'_>) -> T) -> T {
     let headers: Vec<(&str, &str)> =
         request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
     let uri = request.uri();
-    let host = request.connection_info().host().to_owned();
     with(&RequestHead {
         method: request.method().as_str(),
-        authority: &host,
+        authority: authority(app, request),
         path: uri.path(),
         query: uri.query(),
         headers: &headers,

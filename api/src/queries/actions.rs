@@ -9,6 +9,7 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::conditions::Conditions;
+use super::cursor::KeyType;
 use super::{Listing, Page, PageRequest, QueryError};
 use crate::commands::payload::timestamp;
 
@@ -16,13 +17,14 @@ const ACTIONS: Listing = Listing {
     table: "item_actions_live.item_actions",
     projection: "item_actions",
     columns: "*",
-    keys: &[("updated_at", "timestamptz"), ("created_at", "timestamptz"), ("action_id", "uuid")],
+    keys: &[("updated_at", KeyType::Time), ("created_at", KeyType::Time), ("action_id", KeyType::Uuid)],
     network: "partition_network",
+    only_network: None,
     position: "position",
 };
 
 /// Sort keys of a cursor.
-pub const KEYS: usize = ACTIONS.keys.len();
+pub const KEYS: &[KeyType] = &[KeyType::Time, KeyType::Time, KeyType::Uuid];
 
 /// Which side of an action is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Datelike};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -14,8 +15,38 @@ use super::QueryError;
 /// A cursor is at most so many bytes.
 pub const MAX_BYTES: usize = 1024;
 
-/// Where each log stood when the walk began: its epoch, and the position that was projected.
-pub type Bounds = BTreeMap<String, (Uuid, i64)>;
+/// Where each log stood when the walk began: the start of its epoch, and the position that was projected.
+pub type Bounds = BTreeMap<String, (String, i64)>;
+
+/// What a sort key is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyType {
+    /// ISO 8601.
+    Time,
+    /// 32 bits.
+    Integer,
+    /// An id.
+    Uuid,
+}
+
+impl KeyType {
+    /// As Postgres calls it.
+    pub(super) const fn sql(self) -> &'static str {
+        match self {
+            Self::Time => "timestamptz",
+            Self::Integer => "int",
+            Self::Uuid => "uuid",
+        }
+    }
+
+    fn reads(self, text: &str) -> bool {
+        match self {
+            Self::Time => DateTime::parse_from_rfc3339(text).is_ok_and(|time| (1..=9999).contains(&time.year())),
+            Self::Integer => text.parse::<i32>().is_ok(),
+            Self::Uuid => Uuid::try_parse(text).is_ok(),
+        }
+    }
+}
 
 /// A readable cursor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,23 +77,25 @@ impl Cursor {
         Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(self)?))
     }
 
-    /// Reads a cursor; `filters` must be those it was made for, and `keys` the number of its sort keys.
+    /// Reads a cursor; `filters` must be those it was made for, and `keys` the types of its sort keys.
     ///
     /// # Errors
     /// [`QueryError::Cursor`] when it is not readable, or of another query.
-    pub fn decode(text: &str, filters: &impl std::fmt::Debug, keys: usize) -> Result<Self, QueryError> {
+    pub fn decode(text: &str, filters: &impl std::fmt::Debug, keys: &[KeyType]) -> Result<Self, QueryError> {
         if text.len() > MAX_BYTES {
             return Err(QueryError::Cursor);
         }
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| QueryError::Cursor)?;
         let cursor: Self = serde_json::from_slice(&bytes).map_err(|_| QueryError::Cursor)?;
-        let fits = cursor.filters == digest(filters) && cursor.key.len() == keys;
+        let keys_fit = cursor.key.len() == keys.len() && cursor.key.iter().zip(keys).all(|(key, kind)| kind.reads(key));
+        let fits = cursor.filters == digest(filters) && keys_fit;
         if fits { Ok(cursor) } else { Err(QueryError::Cursor) }
     }
 
     /// Whether the logs are still those of the walk's beginning.
     pub(super) fn check_epochs(&self, now: &Bounds) -> Result<(), QueryError> {
-        let same = self.bounds.iter().all(|(network, (epoch, _))| now.get(network).is_some_and(|(e, _)| e == epoch));
+        let same = !self.bounds.is_empty()
+            && self.bounds.iter().all(|(network, (epoch, _))| now.get(network).is_some_and(|(e, _)| e == epoch));
         if same { Ok(()) } else { Err(QueryError::Cursor) }
     }
 }
@@ -80,18 +113,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_what_it_wrote(keys in proptest::collection::vec(".{0,40}", 1..4), position in 0..i64::MAX, filter in ".*") {
-            let bounds = Bounds::from([("blue_dot".to_owned(), (Uuid::new_v4(), position))]);
-            let cursor = Cursor::after(&filter, bounds, keys.clone());
+        fn reads_what_it_wrote(count in any::<i32>(), position in 0..i64::MAX, filter in ".*") {
+            let bounds = Bounds::from([("blue_dot".to_owned(), ("5b1f0c3e".to_owned(), position))]);
+            let kinds = [KeyType::Time, KeyType::Integer, KeyType::Uuid];
+            let key = vec!["2026-11-21T01:53:13.435Z".to_owned(), count.to_string(), Uuid::new_v4().to_string()];
+            let cursor = Cursor::after(&filter, bounds, key);
             let text = cursor.encode().unwrap();
-            prop_assert_eq!(&Cursor::decode(&text, &filter, keys.len()).unwrap(), &cursor);
+            prop_assert_eq!(&Cursor::decode(&text, &filter, &kinds).unwrap(), &cursor);
             let other = format!("{filter}x");
-            prop_assert!(Cursor::decode(&text, &other, keys.len()).is_err());
+            prop_assert!(Cursor::decode(&text, &other, &kinds).is_err());
+            prop_assert!(Cursor::decode(&text, &filter, &kinds[1..]).is_err());
         }
 
         #[test]
-        fn garbage_is_refused(text in ".*") {
-            prop_assert!(Cursor::decode(&text, &"f", 1).is_err());
+        fn garbage_is_refused(text in ".*", key in "[^0-9-].*") {
+            prop_assert!(Cursor::decode(&text, &"f", &[KeyType::Time]).is_err());
+            let cursor = Cursor::after(&"f", Bounds::new(), vec![key]);
+            for kind in [KeyType::Time, KeyType::Integer] {
+                prop_assert!(Cursor::decode(&cursor.encode().unwrap(), &"f", &[kind]).is_err());
+            }
         }
     }
 }

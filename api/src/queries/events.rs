@@ -9,6 +9,7 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::actions::{ActionFilter, Parties, matching, parties, roles};
+use super::cursor::KeyType;
 use super::{Listing, Page, PageRequest, QueryError};
 use crate::commands::payload::timestamp;
 
@@ -16,13 +17,14 @@ const EVENTS: Listing = Listing {
     table: "action_events_live.action_events",
     projection: "action_events",
     columns: "*",
-    keys: &[("created_at", "timestamptz"), ("update_count", "int"), ("event_id", "uuid")],
+    keys: &[("created_at", KeyType::Time), ("update_count", KeyType::Integer), ("event_id", KeyType::Uuid)],
     network: "partition_network",
+    only_network: None,
     position: "position",
 };
 
 /// Sort keys of a cursor.
-pub const KEYS: usize = EVENTS.keys.len();
+pub const KEYS: &[KeyType] = &[KeyType::Time, KeyType::Integer, KeyType::Uuid];
 
 /// An event as it goes out (CONTRACT 3.4).
 #[derive(Debug, Clone, Serialize)]

@@ -9,6 +9,7 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::conditions::Conditions;
+use super::cursor::KeyType;
 use super::{Listing, Page, PageRequest, QueryError};
 use crate::commands::payload::timestamp;
 use crate::contract::{Contracts, InstanceUrl};
@@ -19,13 +20,14 @@ const ITEMS: Listing = Listing {
     projection: "items",
     columns: "item_network, item_domain, item_type, item_id, item_instance_url, item_schema_url, item_state, \
               item_private_state, item_latitude, item_longitude, created_by, created_at, updated_at, version",
-    keys: &[("created_at", "timestamptz"), ("item_id", "uuid")],
+    keys: &[("created_at", KeyType::Time), ("item_id", KeyType::Uuid)],
     network: "item_network",
+    only_network: Some("$1"),
     position: "created_position",
 };
 
 /// Sort keys of a cursor.
-pub const KEYS: usize = ITEMS.keys.len();
+pub const KEYS: &[KeyType] = &[KeyType::Time, KeyType::Uuid];
 
 /// An item as it goes out (CONTRACT 3.1). Its state is passed on as Postgres gave it.
 #[derive(Debug, Clone, Serialize)]
@@ -97,12 +99,17 @@ fn matching(contracts: &Contracts, filter: &ItemFilter) -> Conditions {
     conditions
 }
 
+/// A placeholder whose type Postgres need not guess.
+fn float(conditions: &mut Conditions, value: f64) -> String {
+    format!("{}::float8", conditions.parameter(value))
+}
+
 /// The great-circle distance, by the haversine formula; the band of latitudes is what an index can serve.
 fn within(conditions: &mut Conditions, circle: &Within) {
-    let latitude = conditions.parameter(circle.latitude);
-    let longitude = conditions.parameter(circle.longitude);
-    let radius = conditions.parameter(circle.radius_meters);
-    let band = conditions.parameter((circle.radius_meters / EARTH_RADIUS).to_degrees() + 1e-9);
+    let latitude = float(conditions, circle.latitude);
+    let longitude = float(conditions, circle.longitude);
+    let radius = float(conditions, circle.radius_meters);
+    let band = float(conditions, (circle.radius_meters / EARTH_RADIUS).to_degrees() + 1e-9);
     conditions.clause(format!(
         "(item_latitude between {latitude} - {band} and {latitude} + {band}
           and 2 * {EARTH_RADIUS} * asin(least(1, sqrt(

@@ -16,7 +16,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
 use conditions::Conditions;
-use cursor::{Bounds, Cursor};
+use cursor::{Bounds, Cursor, KeyType};
 
 /// Why rows could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -90,9 +90,11 @@ struct Listing {
     /// What is selected.
     columns: &'static str,
     /// Sort keys, all descending, the row's id last; each with its type.
-    keys: &'static [(&'static str, &'static str)],
+    keys: &'static [(&'static str, KeyType)],
     /// Column with the network whose log a row comes from.
     network: &'static str,
+    /// The parameter with the one network that a query is about, if it is about one.
+    only_network: Option<&'static str>,
     /// Position after which a row is not in a walk that began earlier.
     position: &'static str,
 }
@@ -139,6 +141,10 @@ impl Listing {
     fn sql(&self, conditions: &mut Conditions, page: &PageRequest) -> String {
         let Self { table, projection, columns, network, position, .. } = self;
         let filters = conditions.sql();
+        let concerned = match self.only_network {
+            Some(parameter) => format!("h.network = {parameter}"),
+            None => "true".to_owned(),
+        };
         if let Start::Cursor(cursor) = &page.start {
             self.go_on(conditions, cursor);
         }
@@ -151,9 +157,10 @@ impl Listing {
         let (inner, outer) = (order(""), order("page."));
         format!(
             "select (select count(*) from {table} where {filters}) as total,
-                    (select jsonb_object_agg(h.network, jsonb_build_array(h.epoch, coalesce(c.position, 0)))
+                    (select jsonb_object_agg(h.network, jsonb_build_array(left(h.epoch::text, 8), coalesce(c.position, 0)))
                        from log_head h
                        left join projection_checkpoints c on c.projection = '{projection}' and c.network = h.network
+                      where {concerned}
                     ) as bounds,
                     page.*
                from (values (true)) as one
@@ -166,7 +173,7 @@ impl Listing {
 
     fn go_on(&self, conditions: &mut Conditions, cursor: &Cursor) {
         let places: Vec<String> = (self.keys.iter().zip(&cursor.key))
-            .map(|((_, sql_type), value)| format!("{}::text::{sql_type}", conditions.parameter(value.clone())))
+            .map(|((_, kind), value)| format!("{}::text::{}", conditions.parameter(value.clone()), kind.sql()))
             .collect();
         let names = self.keys.iter().map(|(key, _)| *key).collect::<Vec<_>>().join(", ");
         conditions.clause(format!("({names}) < ({})", places.join(", ")));

@@ -4,6 +4,7 @@ use serde_json::json;
 use std::time::Duration;
 use uuid::Uuid;
 
+use crate::actions::Action;
 use crate::{NETWORK, TestProjector, event, item_created, item_deleted, item_payload, item_updated};
 
 /// Version 2 of an item whose latitude is no number.
@@ -154,4 +155,31 @@ async fn a_projector_that_dies_in_the_middle_leaves_no_trace() {
     test.catch_up_all().await;
     assert_eq!(test.count("select count from items_live.item_counts").await, 51);
     test.assert_clean().await;
+}
+
+/// What fails may be the reading of a value, not a constraint: once held back it must not be read again.
+#[tokio::test]
+async fn a_value_that_cannot_be_read_holds_back_its_stream_alone() {
+    let test = TestProjector::new().await;
+    let (bad, good) =
+        (Action::between(Uuid::now_v7(), Uuid::now_v7()), Action::between(Uuid::now_v7(), Uuid::now_v7()));
+    let mut payload = bad.payload(("created", 0), ("created", 0));
+    payload["event"]["occurred_at"] = json!("0000-01-01T00:00:00Z");
+    payload["action"]["created_at"] = json!("0000-01-01T00:00:00Z");
+    test.won(Command::of(event(bad.id, 1, EventType::ActionPerformed, &payload))).await;
+    let payload = good.payload(("created", 0), ("created", 0));
+    let last = test.won(Command::of(event(good.id, 1, EventType::ActionPerformed, &payload))).await;
+    for projection in [Projection::ItemActions, Projection::ActionEvents] {
+        assert_eq!(test.catch_up(projection).await, last);
+    }
+    assert!(test.action(good.id).await.is_some());
+    assert_eq!(test.count("select count(*) from action_events_live.action_events").await, 1);
+    assert_eq!(test.count("select count(*) from quarantine").await, 2);
+    let mut payload = item_payload(Uuid::now_v7(), "student", &json!({}));
+    payload["created_at"] = json!("0000-01-01T00:00:00Z");
+    let item = Uuid::now_v7();
+    test.won(Command::of(event(item, 1, EventType::ItemCreated, &payload))).await;
+    let last = test.won(item_created(Uuid::now_v7(), "student", &json!({}))).await;
+    assert_eq!(test.catch_up(Projection::Items).await, last);
+    assert_eq!(test.count("select count(*) from items_live.items").await, 1);
 }

@@ -1,6 +1,7 @@
 //! End to end: the real binary, real Postgres and Redis, several instances, faults between them. A module per promise.
 
 mod bad_input;
+mod edges;
 mod harness;
 mod idempotency;
 mod kills;

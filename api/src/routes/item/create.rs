@@ -5,6 +5,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::idempotency::{Progress, Record};
 use dpg_eventstore::{Appended, Command, read};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::as_owner_sees;
@@ -16,7 +17,7 @@ use crate::http::body::read_json;
 use crate::http::coordinates::Coordinates;
 use crate::http::fields::collect;
 use crate::http::headers::idempotency_key;
-use crate::http::scalars::{name, object, owner};
+use crate::http::scalars::{name, owner, value};
 use crate::http::{ApiError, Fault};
 use crate::writes::{Answer, Keyed, OF_ITEMS, Tried, answer, keyed};
 
@@ -32,7 +33,7 @@ pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payloa
                 network: f.required(("item_network", "network"), name),
                 domain: f.required(("item_domain", "domain"), name),
                 item_type: f.required("item_type", name),
-                state: f.nullable("item_state", object).unwrap_or_default(),
+                state: f.nullable("item_state", value).unwrap_or_else(|| Value::Object(Map::new())),
                 coordinates: match f.coordinates() {
                     Coordinates::At { latitude, longitude } => Some((latitude, longitude)),
                     Coordinates::Null | Coordinates::Absent => None,

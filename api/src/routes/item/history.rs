@@ -16,7 +16,7 @@ use crate::http::fields::collect;
 use crate::http::page::Page as PageQuery;
 use crate::http::query::Query;
 use crate::http::scalars::uuid;
-use crate::queries::cursor::Cursor;
+use crate::queries::cursor::{Cursor, KeyType};
 use crate::queries::{Meta, Start};
 use crate::reads::page_request;
 
@@ -25,7 +25,7 @@ pub(super) async fn handle(app: Data<App>, request: HttpRequest) -> Result<HttpR
     let query = Query::parse(request.query_string());
     let (item, page) =
         collect(|faults| (faults.path(&request, "itemId", uuid), faults.query(&query, PageQuery::read)))?;
-    let page = page_request(page, &("history", item), 1)?;
+    let page = page_request(page, &("history", item), &[KeyType::Integer])?;
     let stream = read::load(&app.database, item).await?.filter(|stream| stream.stream_type == "item");
     let Some(stream) = stream else { return Err(not_found()) };
     if owner_of(&stream.payload)? != caller.user_id {
@@ -35,7 +35,9 @@ pub(super) async fn handle(app: Data<App>, request: HttpRequest) -> Result<HttpR
         Start::Offset(offset) => (i32::try_from(*offset).unwrap_or(i32::MAX), *offset),
         Start::Cursor(cursor) => (cursor.key.first().and_then(|key| key.parse().ok()).unwrap_or(i32::MAX), 0),
     };
-    let rows = read::history(&app.database, &stream.network, item, after, page.limit).await?;
+    let mut rows = read::history(&app.database, &stream.network, item, after, page.limit).await?;
+    // What was written since the stream was loaded is not in its total either.
+    rows.retain(|(event, _)| event.version <= stream.version);
     let mut versions = Vec::with_capacity(rows.len());
     for (event, private) in &rows {
         versions.push(version(event, private.as_deref())?);

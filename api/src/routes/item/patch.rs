@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::{Appended, Command, Metadata};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{as_owner_sees, conflict, load, precondition_failed, private_half};
@@ -17,7 +17,7 @@ use crate::http::body::read_json;
 use crate::http::coordinates::Coordinates;
 use crate::http::fields::{Fields, collect};
 use crate::http::headers::{IfMatch, if_match};
-use crate::http::scalars::{non_empty, uuid, value};
+use crate::http::scalars::{text, uuid, value};
 use crate::writes::{Answer, OF_ITEMS, TRIES, answer, before_retry};
 
 pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
@@ -33,49 +33,21 @@ pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payloa
     Ok(answer(&app, &request, written, OF_ITEMS).await)
 }
 
-/// What a body asks for: `Err` holds a state that is no object, which the item's owner is told about, and nobody else.
-struct Wanted {
-    state: Option<Result<Map<String, Value>, ()>>,
-    coordinates: Coordinates,
-}
-
-fn read_change(f: &mut Fields<'_>) -> Wanted {
+fn read_change(f: &mut Fields<'_>) -> ItemChange {
     if f.is_empty() {
         f.fault_here("must have at least one key");
     }
     let state = f.optional("item_state", value);
-    let coordinates = f.coordinates();
+    let coordinates = match f.coordinates() {
+        Coordinates::Absent => None,
+        Coordinates::Null => Some(None),
+        Coordinates::At { latitude, longitude } => Some(Some((latitude, longitude))),
+    };
     // Accepted for existing clients, and never written.
-    f.optional("item_instance_url", non_empty);
-    f.optional("item_schema_url", non_empty);
+    f.optional("item_instance_url", text(0..=usize::MAX));
+    f.optional("item_schema_url", text(0..=usize::MAX));
     f.refuse_unknown();
-    let state = state.map(|state| match state {
-        Value::Object(state) => Ok(state),
-        _ => Err(()),
-    });
-    Wanted { state, coordinates }
-}
-
-impl Wanted {
-    fn change(&self) -> Result<ItemChange, ApiError> {
-        let state = match &self.state {
-            Some(Err(())) => return Err(no_object()),
-            Some(Ok(state)) => Some(state.clone()),
-            None => None,
-        };
-        let coordinates = match self.coordinates {
-            Coordinates::Absent => None,
-            Coordinates::Null => Some(None),
-            Coordinates::At { latitude, longitude } => Some(Some((latitude, longitude))),
-        };
-        Ok(ItemChange { state, coordinates })
-    }
-}
-
-fn no_object() -> ApiError {
-    let fault = crate::http::Fault::new("/item_state", "must be an object");
-    ApiError::new(StatusCode::BAD_REQUEST, "INVALID_ITEM_STATE", "item_state must be an object.")
-        .with_details(vec![fault])
+    ItemChange { state, coordinates }
 }
 
 async fn write(
@@ -83,7 +55,7 @@ async fn write(
     caller: &Caller,
     item: Uuid,
     condition: Option<&IfMatch>,
-    wanted: &Wanted,
+    change: &ItemChange,
     metadata: Metadata,
 ) -> Result<Answer, ApiError> {
     for attempt in 0..TRIES {
@@ -93,14 +65,13 @@ async fn write(
             return Err(precondition_failed());
         }
         let private = private_half(app, item, loaded.version).await?;
-        let change = wanted.change()?;
         let network = loaded.payload.item_network.clone();
         if change.is_empty() {
             let updated_at = timestamp(loaded.updated_at);
             let body = json!({"item": as_owner_sees(&loaded.payload, &private, &loaded.created_at, &updated_at)});
             return Ok(Answer::of(StatusCode::OK, &body)?.version(loaded.version).at(&network, loaded.position, item));
         }
-        let (event, written) = update(&app.contracts, &loaded, private, change, metadata.clone())?;
+        let (event, written) = update(&app.contracts, &loaded, private, change.clone(), metadata.clone())?;
         match app.log.append(&network, Command::of(event)).await? {
             Appended::Won { position, recorded_at } => {
                 let body = json!({"item": written.as_owner_sees(&timestamp(recorded_at))});
