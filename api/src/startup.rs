@@ -6,6 +6,7 @@ use std::time::Duration;
 use dpg_eventstore::append::AppendOptions;
 use dpg_eventstore::migrate::MigrateError;
 use dpg_eventstore::partitions::{PartitionError, ensure_network};
+use dpg_eventstore::read::{self, ReadError};
 use dpg_eventstore::{Appender, Database, DatabaseError, SessionOptions, StreamLocks, Wake};
 use dpg_mirror::signature::PeerKey;
 use dpg_mirror::{Contacts, Guard, Mirror, MirrorMetrics, MirrorOptions, PeerClient, PeerOptions, Signer};
@@ -17,12 +18,15 @@ use url::Url;
 use crate::app::{App, Contact};
 use crate::auth::{AuthOptions, Authenticator, delivery};
 use crate::cache::Redis;
-use crate::config::{Config, Problem};
+use crate::config::{Config, ContractSource, Problem};
 use crate::contract::{Binding, Contracts, InstanceUrl, LoadOptions};
 use crate::embedded::EmbeddedError;
 use crate::http::metrics::HttpMetrics;
 use crate::store::Store;
 use crate::{maintenance, server};
+
+/// How long appends, folds and deliveries under way may take once the HTTP server has stopped.
+const DRAIN: Duration = Duration::from_secs(20);
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +60,7 @@ pub enum StartError {
     #[error("the network contract is not valid:{}", list(.0))]
     Contract(Vec<crate::contract::Problem>),
     /// The private Postgres did not start.
-    #[error("{0}")]
+    #[error(transparent)]
     Embedded(#[from] EmbeddedError),
     /// The database is away.
     #[error(transparent)]
@@ -64,6 +68,9 @@ pub enum StartError {
     /// The schema is not what it should be.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// The log can't be read.
+    #[error(transparent)]
+    Log(#[from] ReadError),
     /// The log's tables could not be made.
     #[error(transparent)]
     Partition(#[from] PartitionError),
@@ -103,6 +110,10 @@ fn setting<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> 
 /// # Errors
 /// [`StartError::Contract`] with every problem.
 pub fn load_contracts(config: &Config) -> Result<Contracts, StartError> {
+    if config.contract_source == ContractSource::Remote {
+        let message = "remote contracts are not supported by this version; use local".to_owned();
+        return Err(StartError::Config(vec![Problem { variable: "NETWORK_CONFIG_SOURCE".to_owned(), message }]));
+    }
     let served = config.served_domains.iter().cloned();
     let options = LoadOptions {
         own_url: InstanceUrl::parse(&config.base_url).map_err(setting("API_DOMAIN is no instance URL"))?,
@@ -203,9 +214,10 @@ async fn run_on(
 ) -> Result<(), StartError> {
     let database = store.pool(&SessionOptions::new("dpg api", 16))?;
     prepare_partitions(&database, &contracts).await?;
+    let logs = read::networks(&database).await?;
     let rooms = Rooms::new(store, config, contracts, database)?;
     if role.projector {
-        rooms.start_projector()?;
+        rooms.start_projector(logs.len())?;
     }
     let contact = rooms.contact(role)?;
     let log = rooms.appender()?;
@@ -213,8 +225,13 @@ async fn run_on(
     let http = HttpMetrics::register(&app.metrics).map_err(setting("metrics clash"))?;
     let served = server::run(app, http, role.api, stop).await;
     // The API has stopped first: what it has written is durable, gets folded and, if that is quick, delivered.
-    log.drain().await;
-    rooms.close().await;
+    let drained = tokio::time::timeout(DRAIN, async {
+        log.drain().await;
+        rooms.close().await;
+    });
+    if drained.await.is_err() {
+        tracing::error!("what was under way did not end in time; the log has what was acknowledged");
+    }
     served.map_err(StartError::Http)
 }
 
@@ -265,8 +282,9 @@ impl<'s> Rooms<'s> {
         self.contracts.served_networks().len().max(1)
     }
 
-    fn start_projector(&self) -> Result<(), StartError> {
-        let folds = self.store.pool(&dpg_projector::session_options(3 * self.networks() + 3))?;
+    fn start_projector(&self, logged: usize) -> Result<(), StartError> {
+        // One per projection of each network, those included that are in the log and no longer served.
+        let folds = self.store.pool(&dpg_projector::session_options(3 * self.networks().max(logged) + 3))?;
         let counters = dpg_projector::Metrics::register(&self.metrics).map_err(setting("metrics clash"))?;
         let projector = Projector::new(folds, self.readers.clone(), counters, self.wake.subscribe());
         let stop = self.stop.clone();

@@ -2,8 +2,9 @@
 
 use std::io::IsTerminal;
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{FilterExt, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, fmt};
@@ -22,6 +23,12 @@ pub enum TelemetryError {
 /// Shown without `RUST_LOG`.
 const DEFAULT_FILTER: &str = "info,tokio_postgres=warn,actix_server=warn";
 
+/// The Postgres driver logs the values of parameters below `INFO`, private ones among them: whatever `RUST_LOG` says, those
+/// lines are not shown.
+fn shows_no_values(line: &Metadata<'_>) -> bool {
+    !(line.target().starts_with("tokio_postgres") && *line.level() > Level::INFO)
+}
+
 /// Sets logging up for the whole process, panics included. `filter` is `RUST_LOG`, if there is one.
 ///
 /// # Errors
@@ -30,7 +37,10 @@ pub fn init(production: bool, filter: Option<&str>) -> Result<(), TelemetryError
     let filter = EnvFilter::try_new(filter.unwrap_or(DEFAULT_FILTER)).map_err(TelemetryError::Filter)?;
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let lines = if production { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
-    tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().map_err(TelemetryError::Twice)?;
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter.and(filter_fn(shows_no_values))))
+        .try_init()
+        .map_err(TelemetryError::Twice)?;
     std::panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();
         let owned = payload.downcast_ref::<String>().map(String::as_str);

@@ -10,6 +10,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::error::SqlState;
 
@@ -30,6 +31,8 @@ pub struct AppendOptions {
     pub batch_bytes: usize,
     /// Commands that may wait; beyond it [`AppendError::QueueFull`].
     pub queue: usize,
+    /// How long a call may take before its connection counts as dead: the server's own limit (5 s), and a little.
+    pub statement: Duration,
     /// How long to look for the outcome of a call whose connection died.
     pub settle: Duration,
     /// Positions per partition of the log; smaller ones are for tests.
@@ -42,6 +45,7 @@ impl Default for AppendOptions {
             batch_commands: 256,
             batch_bytes: 4 << 20,
             queue: 4096,
+            statement: Duration::from_secs(7),
             settle: Duration::from_secs(10),
             range: partitions::RANGE,
         }
@@ -93,15 +97,22 @@ struct Inner {
     /// `None` once the process drains.
     queues: Mutex<Option<HashMap<String, mpsc::Sender<Job>>>>,
     running: tokio_util::task::TaskTracker,
+    /// Where appenders live: an HTTP worker's own runtime may end before their work does.
+    runtime: Handle,
 }
 
 impl Appender {
-    /// Makes an appender; needs one connection of `database` per network.
+    /// Makes an appender on the current runtime, which has to outlive the callers'; needs one connection of `database`
+    /// per network.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
     #[must_use]
     pub fn new(database: Database, wake: Wake, options: AppendOptions, metrics: Metrics) -> Self {
         let queues = Mutex::new(Some(HashMap::new()));
         let running = tokio_util::task::TaskTracker::new();
-        Self { inner: Arc::new(Inner { database, wake, options, metrics, queues, running }) }
+        let runtime = Handle::current();
+        Self { inner: Arc::new(Inner { database, wake, options, metrics, queues, running, runtime }) }
     }
 
     /// Appends a command and returns when it is durable, or when it is certain that it is not.
@@ -115,7 +126,8 @@ impl Appender {
             mpsc::error::TrySendError::Full(_) => AppendError::QueueFull,
             mpsc::error::TrySendError::Closed(_) => AppendError::Stopped,
         })?;
-        answer.await.map_err(|_| AppendError::Stopped)?
+        // It was queued, and nobody is left to tell what became of it.
+        answer.await.map_err(|_| AppendError::Unknown)?
     }
 
     fn queue(&self, network: &str) -> Result<mpsc::Sender<Job>, AppendError> {
@@ -127,7 +139,7 @@ impl Appender {
                 let (sender, jobs) = mpsc::channel(self.inner.options.queue);
                 let lane =
                     NetworkAppender { network: network.to_owned(), inner: self.inner.clone(), session: None, range: 0 };
-                self.inner.running.spawn(lane.run(jobs));
+                self.inner.running.spawn_on(lane.run(jobs), &self.inner.runtime);
                 vacant.insert(sender).clone()
             }
         })
@@ -241,8 +253,12 @@ impl NetworkAppender {
         const TRIES: u32 = 5;
         for attempt in 1..=TRIES {
             let network = self.network.clone();
+            let limit = self.inner.options.statement;
             let called = match self.session().await {
-                Ok(session) => session.append(&network, commands).await,
+                Ok(session) => match tokio::time::timeout(limit, session.append(&network, commands)).await {
+                    Ok(called) => called,
+                    Err(_) => return self.settle(commands, "the database does not answer").await,
+                },
                 Err(error) => {
                     tracing::warn!(network, error = %Chain(&error), "no session to append with");
                     return all(commands, || AppendError::Unavailable);
@@ -253,7 +269,7 @@ impl NetworkAppender {
                 Err(error) => error,
             };
             match classify(&error) {
-                Failure::Lost => return self.settle(commands, &error).await,
+                Failure::Lost => return self.settle(commands, DbMessage(&error).to_string()).await,
                 Failure::Storage if attempt < TRIES => {
                     if let Err(error) = self.make_storage().await {
                         let error = Arc::new(error);
@@ -299,29 +315,28 @@ impl NetworkAppender {
     async fn settle(
         &mut self,
         commands: &[&Command],
-        error: &tokio_postgres::Error,
+        reason: impl std::fmt::Display,
     ) -> Vec<Result<Appended, AppendError>> {
-        tracing::warn!(network = self.network, error = %DbMessage(error), "the connection died during an append");
+        tracing::warn!(network = self.network, error = %reason, "the connection died during an append");
         self.inner.metrics.lost_connection(&self.network);
         let Some(lost) = self.session.take() else {
             return all(commands, || AppendError::Unknown);
         };
-        let lost = {
-            let backend = lost.backend;
-            drop(lost);
-            backend
-        };
+        let lost = lost.discard();
         let deadline = Instant::now() + self.inner.options.settle;
         while Instant::now() < deadline {
-            match self.outcomes(lost, commands).await {
-                Ok(outcomes) => return outcomes,
-                Err(error) => {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match tokio::time::timeout(left, self.outcomes(lost, commands)).await {
+                Ok(Ok(outcomes)) => return outcomes,
+                Err(_) => break,
+                Ok(Err(error)) => {
                     tracing::debug!(network = self.network, error = %Chain(&error), "the log can't be asked yet");
                     self.session = None;
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         }
+        self.session = None;
         all(commands, || AppendError::Unknown)
     }
 

@@ -7,12 +7,17 @@ use std::pin::Pin;
 use std::str::FromStr;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{Connect, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
 use futures_util::{Stream, stream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{AsyncMessage, NoTls};
+use tokio_postgres::{AsyncMessage, Connection, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::chain::Chain;
+use crate::read::ReadError;
 use crate::tls;
 
 /// What a connection outside the pool reads; it must be polled for the client to make progress.
@@ -91,8 +96,13 @@ impl std::fmt::Debug for Database {
 impl Database {
     /// Makes a pool for a `postgres://` URL or a key-value connection string; connects lazily. `sslmode` is obeyed.
     ///
+    /// Its connections live on the current runtime, whoever asks for them.
+    ///
     /// # Errors
     /// [`DatabaseError::Url`] when the string can't be read.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
     pub fn open(url: &str, options: &SessionOptions) -> Result<Self, DatabaseError> {
         let (url, verifies) = tls::split_mode(url);
         let mut config = tokio_postgres::Config::from_str(&url).map_err(DatabaseError::Url)?;
@@ -104,12 +114,12 @@ impl Database {
             .keepalives_idle(Duration::from_secs(10))
             .keepalives_interval(Duration::from_secs(3))
             .keepalives_retries(3)
+            // Keepalives say nothing while sent data waits for its acknowledgement; this does.
+            .tcp_user_timeout(Duration::from_secs(20))
             .options(session_settings(options));
         let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = match config.get_ssl_mode() {
-            SslMode::Disable => Manager::from_config(config.clone(), NoTls, manager_config),
-            _ => Manager::from_config(config.clone(), tls.clone(), manager_config),
-        };
+        let connector = Connector { tls: tls.clone(), runtime: Handle::current() };
+        let manager = Manager::from_connect(config.clone(), connector, manager_config);
         let pool = Pool::builder(manager)
             .max_size(options.max_connections)
             .wait_timeout(Some(options.wait))
@@ -126,6 +136,23 @@ impl Database {
     /// [`DatabaseError::Connection`] when none is to be had in time.
     pub async fn client(&self) -> Result<Client, DatabaseError> {
         self.pool.get().await.map_err(DatabaseError::Connection)
+    }
+
+    /// Runs a `delete` that takes at most 10,000 rows until it finds fewer, so that none of them meets the statement
+    /// time-out; returns how many rows went.
+    ///
+    /// # Errors
+    /// As the database says; what was deleted until then is gone.
+    pub async fn delete_in_batches(&self, delete: &str) -> Result<u64, ReadError> {
+        let client = self.client().await?;
+        let mut total = 0;
+        loop {
+            let deleted = client.execute(delete, &[]).await?;
+            total += deleted;
+            if deleted < 10_000 {
+                return Ok(total);
+            }
+        }
     }
 
     /// A connection outside the pool, with the messages that the server sends on its own (`LISTEN`).
@@ -146,6 +173,46 @@ impl Database {
     pub fn close(&self) {
         self.pool.close();
     }
+}
+
+/// Makes the pool's connections, all on one runtime: a connection that an HTTP worker asked for must not end with that
+/// worker's runtime while another one uses it.
+struct Connector {
+    tls: MakeRustlsConnect,
+    runtime: Handle,
+}
+
+type Connected = Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error>;
+
+impl Connect for Connector {
+    fn connect(&self, config: &tokio_postgres::Config) -> Pin<Box<dyn Future<Output = Connected> + Send + '_>> {
+        let (config, tls) = (config.clone(), self.tls.clone());
+        let connecting = self.runtime.spawn(async move {
+            match config.get_ssl_mode() {
+                SslMode::Disable => config.connect(NoTls).await.map(|(client, connection)| (client, drive(connection))),
+                _ => config.connect(tls).await.map(|(client, connection)| (client, drive(connection))),
+            }
+        });
+        Box::pin(async move {
+            match connecting.await {
+                Ok(connected) => connected,
+                // The runtime is ending, and with it whoever waits; until then the pool's own time-out answers.
+                Err(_) => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// Polls a connection for as long as its client is used.
+fn drive<T>(connection: Connection<Socket, T>) -> JoinHandle<()>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = %Chain(&error), "a database connection was lost");
+        }
+    })
 }
 
 /// Whether a connection string can be read, so that boot can say so before anything is opened.

@@ -191,6 +191,6 @@ pub async fn unknown(database: &Database, scope: &Scope) -> Result<(), ReadError
 /// # Errors
 /// As the database says.
 pub async fn prune(database: &Database) -> Result<u64, ReadError> {
-    let client = database.client().await?;
-    Ok(client.execute("delete from idempotency where created_at < now() - interval '25 hours'", &[]).await?)
+    let old = "select ctid from idempotency where created_at < now() - interval '25 hours' limit 10000";
+    database.delete_in_batches(&format!("delete from idempotency where ctid = any (array({old}))")).await
 }

@@ -141,6 +141,15 @@ pub async fn range(database: &Database, network: &str, after: i64, limit: i64) -
     Ok(rows.iter().map(event_of).collect())
 }
 
+/// The networks that have a log.
+///
+/// # Errors
+/// As the database says.
+pub async fn networks(database: &Database) -> Result<Vec<String>, ReadError> {
+    let client = database.client().await?;
+    Ok(client.query("select network from log_head", &[]).await?.iter().map(|row| row.get(0)).collect())
+}
+
 /// The last position of a network's log and the log's epoch; `None` for a network that was never written to.
 ///
 /// # Errors

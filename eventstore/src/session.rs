@@ -43,6 +43,12 @@ impl Session {
         Ok(Self { client, append, backend: Backend { pid: backend.get(0), started_at: backend.get(1) } })
     }
 
+    /// Gives the connection up, without a way back into the pool: its last statement may still be under way.
+    pub(crate) fn discard(self) -> Backend {
+        drop(Client::take(self.client));
+        self.backend
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }

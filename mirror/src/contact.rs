@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dpg_eventstore::Database;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -25,6 +26,8 @@ pub struct Contacts {
 #[derive(Debug)]
 struct Inner {
     db: Database,
+    /// Outlives the HTTP worker that heard of the contact.
+    runtime: Handle,
     seen: Mutex<HashMap<String, Seen>>,
     wake: Notify,
 }
@@ -39,13 +42,16 @@ struct Seen {
 
 impl Contacts {
     /// For a process without a mirror of its own; a [`Mirror`](crate::Mirror) has one.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
     #[must_use]
     pub fn new(db: Database) -> Self {
-        Self { inner: Arc::new(Inner { db, seen: Mutex::default(), wake: Notify::new() }) }
+        let runtime = Handle::current();
+        Self { inner: Arc::new(Inner { db, runtime, seen: Mutex::default(), wake: Notify::new() }) }
     }
 
-    /// A **registered** peer made contact: its lanes try again at once. Returns immediately; must be called within a
-    /// Tokio runtime.
+    /// A **registered** peer made contact: its lanes try again at once. Returns immediately.
     pub fn contact(&self, instance_url: &str) {
         let Some(destination) = destination::normalise(instance_url) else { return };
         let due = {
@@ -57,7 +63,7 @@ impl Contacts {
             seen.last.map_or_else(Instant::now, |last| last + SPACING)
         };
         let contacts = self.clone();
-        tokio::spawn(async move {
+        self.inner.runtime.spawn(async move {
             tokio::time::sleep_until(due).await;
             contacts.begin(&destination);
             if let Err(error) = contacts.end_waits_to(&destination).await {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dpg_eventstore::{Database, DatabaseError};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -60,6 +61,8 @@ pub struct Readers {
 #[derive(Debug)]
 struct Inner {
     database: Database,
+    /// Where the poll runs: the runtime of the HTTP worker that begins to wait may end before others have done waiting.
+    runtime: Handle,
     state: Mutex<State>,
     /// Somebody waits for a projection that no worker here has taken on.
     unattended: Notify,
@@ -139,9 +142,13 @@ impl Inner {
 
 impl Readers {
     /// Readers that ask `database` where other processes' projectors are.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        Self { inner: Arc::new(Inner { database, state: Mutex::default(), unattended: Notify::new() }) }
+        let (state, unattended) = (Mutex::default(), Notify::new());
+        Self { inner: Arc::new(Inner { database, runtime: Handle::current(), state, unattended }) }
     }
 
     /// Waits until all of `projections` have passed `position` of the network's log. `false` when `timeout` ended first,
@@ -249,7 +256,7 @@ impl Readers {
             self.inner.unattended.notify_one();
         }
         if !std::mem::replace(&mut state.polling, true) {
-            tokio::spawn(self.clone().poll());
+            self.inner.runtime.spawn(self.clone().poll());
         }
         Queued::Waits(Place { inner: Arc::clone(&self.inner), key, at, reached })
     }

@@ -1,6 +1,7 @@
 //! Nonces of signed writes, remembered for 600 seconds.
 
 use dpg_eventstore::Database;
+use dpg_eventstore::read::ReadError;
 
 use super::QueryError;
 
@@ -18,8 +19,8 @@ pub async fn remember(database: &Database, keyid: &str, nonce: &str) -> Result<b
 /// Forgets what is older than 600 seconds; returns how many.
 ///
 /// # Errors
-/// [`QueryError`].
-pub async fn prune(database: &Database) -> Result<u64, QueryError> {
-    let client = database.client().await?;
-    Ok(client.execute("delete from seen_nonces where seen_at < now() - interval '600 seconds'", &[]).await?)
+/// As the database says.
+pub async fn prune(database: &Database) -> Result<u64, ReadError> {
+    let old = "select ctid from seen_nonces where seen_at < now() - interval '600 seconds' limit 10000";
+    database.delete_in_batches(&format!("delete from seen_nonces where ctid = any (array({old}))")).await
 }

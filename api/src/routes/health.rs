@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, ServiceConfig};
+use dpg_eventstore::{Chain, read};
 use prometheus::{Encoder, TextEncoder};
 use serde_json::{Value, json};
 
@@ -53,11 +54,17 @@ async fn ready(app: Data<App>) -> HttpResponse {
 
 async fn postgres(app: &App) -> Value {
     let started = Instant::now();
-    let check = async {
-        let client = app.database.client().await.ok()?;
-        client.simple_query("select 1").await.ok()
+    let ok = match tokio::time::timeout(CAP, read::networks(&app.database)).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => {
+            tracing::warn!(error = %Chain(&error), "not ready: the database is away");
+            false
+        }
+        Err(_) => {
+            tracing::warn!("not ready: the database does not answer");
+            false
+        }
     };
-    let ok = tokio::time::timeout(CAP, check).await.is_ok_and(|answer| answer.is_some());
     json!({"ok": ok, "required": true, "latency_ms": u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)})
 }
 
