@@ -237,7 +237,7 @@ fn with_history(
         remarks,
         occurred_at: None,
     };
-    Ok(ActionPayload { action: state, event, seen: None })
+    Ok(ActionPayload { action: state, event, seen: None, remarks_count: None })
 }
 
 fn event_of(

@@ -83,11 +83,14 @@ pub fn store(known: Option<&LoadedAction>, event: MirroredEvent, metadata: Metad
         remarks: event.remarks,
         occurred_at: event.occurred_at,
     };
-    let state = match known {
-        Some(known) => succeed(&known.state, event.state, event.tells_requirements),
-        None => event.state,
+    let (action, remarks_count) = match known {
+        Some(known) => succeed(known, event.state, event.tells_requirements),
+        None => {
+            let remarks_count = event.state.remarks.is_some().then_some(count);
+            (event.state, remarks_count)
+        }
     };
-    let payload = ActionPayload { action: state, event: history, seen: Some(seen) };
+    let payload = ActionPayload { action, event: history, seen: Some(seen), remarks_count };
     Ok(Mirrored::New(Box::new(NewEvent {
         stream_id: payload.action.action_id,
         version,
@@ -106,28 +109,48 @@ pub fn same_content(stored: &HistoryRow, status: &str, payload: &Map<String, Val
     stored.action_status == status && same_json(&stored.event_payload, payload) && stored.remarks.as_deref() == remarks
 }
 
-/// Equal as JSON: Postgres may have written a number in another way (`1e2`, `100`).
+/// Equal as JSON: Postgres may have written a number in another way (`1e2`, `100`). Whole numbers are compared as such:
+/// as floats, two large ones would pass for one.
 fn same_json(a: &Map<String, Value>, b: &Map<String, Value>) -> bool {
-    let canonical = |map: &Map<String, Value>| serde_json_canonicalizer::to_vec(map);
-    a == b || matches!((canonical(a), canonical(b)), (Ok(a), Ok(b)) if a == b)
+    a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same_value(a, b)))
 }
 
-/// The state after an event: the highest count wins, a late one changes nothing.
-fn succeed(present: &ActionState, event: ActionState, tells_requirements: bool) -> ActionState {
-    if event.update_count < present.update_count {
-        return present.clone();
+fn same_value(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) if a.is_f64() || b.is_f64() => a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_value(a, b)),
+        (Value::Object(a), Value::Object(b)) => same_json(a, b),
+        _ => a == b,
     }
-    let requirements_snapshot = match tells_requirements {
-        true => event.requirements_snapshot,
+}
+
+/// The state after an event, and the count that its remark is from. The highest count wins, and a late event leaves
+/// status, count and times as they are. What an event need not tell, a remark or the requirements, comes from the latest
+/// that told it: so the state is the same in whatever order the events arrive.
+fn succeed(known: &LoadedAction, event: ActionState, tells_requirements: bool) -> (ActionState, Option<i32>) {
+    let present = &known.state;
+    let count = event.update_count;
+    let late = count < present.update_count;
+    let (remarks, remarks_count) = match event.remarks.is_some() && Some(count) > known.remarks_count {
+        true => (event.remarks.clone(), Some(count)),
+        false => (present.remarks.clone(), known.remarks_count),
+    };
+    // Requirements never change, so an earlier event adds them only where nothing has told them yet.
+    let requirements_snapshot = match tells_requirements && (!late || present.requirements_snapshot.is_empty()) {
+        true => event.requirements_snapshot.clone(),
         false => present.requirements_snapshot.clone(),
     };
-    ActionState {
-        requirements_snapshot,
-        remarks: event.remarks.or_else(|| present.remarks.clone()),
-        created_at: present.created_at.clone(),
-        updated_at: None,
-        ..event
-    }
+    let state = match late {
+        true => ActionState { requirements_snapshot, remarks, ..present.clone() },
+        false => ActionState {
+            requirements_snapshot,
+            remarks,
+            created_at: present.created_at.clone(),
+            updated_at: None,
+            ..event
+        },
+    };
+    (state, remarks_count)
 }
 
 /// Who and what an action is about may never change, and only its origin speaks about it.

@@ -5,3 +5,5 @@ pub mod action;
 pub mod item;
 pub mod mirrored;
 pub mod payload;
+#[cfg(test)]
+mod tests;

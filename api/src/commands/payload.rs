@@ -167,6 +167,10 @@ pub struct ActionPayload {
     /// Mirrored actions only: the counts that were stored so far, as closed ranges in ascending order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Vec<(i32, i32)>>,
+    /// Mirrored actions only: the count of the event that made the state's remark, so that whatever the order in which
+    /// events arrive, the latest remark stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remarks_count: Option<i32>,
 }
 
 /// How [`ActionState`] is laid out in JSON: flat, with the wire's names.
@@ -320,6 +324,8 @@ pub struct LoadedAction {
     pub state: ActionState,
     /// Mirrored actions: the counts that were stored so far.
     pub seen: Option<Vec<(i32, i32)>>,
+    /// Mirrored actions: the count of the event that made the remark.
+    pub remarks_count: Option<i32>,
     /// Number of events in the stream.
     pub version: i32,
     /// Position of the last event.
@@ -335,10 +341,10 @@ impl LoadedAction {
         if stream.stream_type != "action" {
             return Ok(None);
         }
-        let ActionPayload { action: mut state, seen, .. } = parse(&stream.payload)?;
+        let ActionPayload { action: mut state, seen, remarks_count, .. } = parse(&stream.payload)?;
         let recorded_at = timestamp(stream.recorded_at);
         state.created_at.get_or_insert_with(|| recorded_at.clone());
         state.updated_at.get_or_insert(recorded_at);
-        Ok(Some(Self { state, seen, version: stream.version, position: stream.position }))
+        Ok(Some(Self { state, seen, remarks_count, version: stream.version, position: stream.position }))
     }
 }
