@@ -20,7 +20,7 @@ pub enum TelemetryError {
 }
 
 /// Shown without `RUST_LOG`.
-const DEFAULT_FILTER: &str = "info,tokio_postgres=warn,actix_server=warn";
+pub(crate) const DEFAULT_FILTER: &str = "info,tokio_postgres=warn,actix_server=warn";
 
 /// Sets logging up for the whole process, panics included. `filter` is `RUST_LOG`, if there is one.
 ///
