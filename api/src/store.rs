@@ -9,7 +9,7 @@ use dpg_eventstore::{Database, SessionOptions};
 use dpg_projector::Tables;
 
 use crate::config::{Config, DatabaseSource, Secret};
-use crate::embedded::Embedded;
+use crate::embedded::{Embedded, EmbeddedError};
 use crate::startup::StartError;
 
 /// How long a database that is not there yet is waited for.
@@ -32,7 +32,7 @@ impl Store {
         let (url, embedded) = match &config.database {
             DatabaseSource::Url(url) => (url.clone(), None),
             DatabaseSource::Embedded => {
-                let embedded = Embedded::start(Path::new(EMBEDDED_ROOT)).await?;
+                let embedded = Embedded::start_from(Path::new(EMBEDDED_ROOT), config.pg_bin.as_deref()).await?;
                 embedded.ensure_database("dpg").await?;
                 (Secret::new(embedded.url("dpg")), Some(embedded))
             }
@@ -69,7 +69,18 @@ impl Store {
         Ok(Database::open(self.url.expose(), options)?)
     }
 
-    /// Stops the private server, if it is ours to stop.
+    /// Waits until the private server has died, which nothing but a fault explains. Without one it waits for ever.
+    pub fn died(&self) -> impl Future<Output = EmbeddedError> + Send + use<> {
+        let died = self.embedded.as_ref().map(Embedded::died);
+        async move {
+            match died {
+                Some(died) => died.await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Leaves the private server, if there is one. Its last user stops it.
     pub async fn close(self) {
         if let Some(embedded) = self.embedded
             && let Err(error) = embedded.stop().await

@@ -21,7 +21,7 @@ pub enum TelemetryError {
 }
 
 /// Shown without `RUST_LOG`.
-const DEFAULT_FILTER: &str = "info,tokio_postgres=warn,actix_server=warn";
+pub(crate) const DEFAULT_FILTER: &str = "info,tokio_postgres=warn,actix_server=warn";
 
 /// The Postgres driver logs the values of parameters below `INFO`, private ones among them: whatever `RUST_LOG` says, those
 /// lines are not shown.

@@ -144,6 +144,8 @@ pub struct Config {
     pub allow_extra_schema_data: bool,
     /// The database.
     pub database: DatabaseSource,
+    /// `PG_BIN`: the server programs for [`DatabaseSource::Embedded`].
+    pub pg_bin: Option<PathBuf>,
     /// Redis' URL, if there is one.
     pub redis: Option<Secret<String>>,
     /// `PEER_AUTH`.
@@ -230,6 +232,7 @@ impl Config {
             schema_cache_dir: r.text(&settings::SCHEMA_CACHE_DIR)?.into(),
             allow_extra_schema_data: r.boolean(&settings::ALLOW_EXTRA_SCHEMA_DATA),
             database: database?,
+            pg_bin: r.given(&settings::PG_BIN).map(PathBuf::from),
             redis,
             peer_auth: peer_auth?,
             peer_private_key,

@@ -82,6 +82,7 @@ settings! {
     POSTGRES_HOST, Value("127.0.0.1"), Plain, "database host";
     POSTGRES_PORT, Off, Plain, "database port; wins over DATABASE_PORT";
     DATABASE_PORT, Value("5432"), Plain, "database port";
+    PG_BIN, Off, Plain, "folder of the server programs (initdb, postgres) for the Postgres that development runs; without it the usual folders are searched";
     REDIS_URL, Off, UrlWithPassword, "page cache; no Redis setting means no Redis";
     REDIS_HOST, Value("127.0.0.1"), Plain, "used when REDIS_HOST or REDIS_PASSWORD is set";
     REDIS_PORT, Value("6370"), Plain, "used when REDIS_HOST or REDIS_PASSWORD is set";
@@ -103,6 +104,7 @@ settings! {
     DPG_SCORING_SECRET, Off, Secret, "signs calls to the scoring service";
     DPG_SCORING_VERSION, Off, Plain, "version asked of the scoring service";
     DPG_SCORING_PROMPT_VERSION, Off, Plain, "prompt version asked of the scoring service";
+    RUST_LOG, Value(crate::telemetry::DEFAULT_FILTER), Plain, "which log lines are shown: level, or target=level pairs, comma list";
 }
 
 /// A line of `dpg config`.

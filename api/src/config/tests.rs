@@ -245,6 +245,13 @@ fn outbound_services_need_all_their_settings() {
 }
 
 #[test]
+fn the_folder_of_the_server_programs_is_a_setting() {
+    assert_eq!(parse(&development()).unwrap().pg_bin, None);
+    let config = parse_with(development(), &[("PG_BIN", "/opt/pg/bin")]).unwrap();
+    assert_eq!(config.pg_bin, Some(PathBuf::from("/opt/pg/bin")));
+}
+
+#[test]
 fn nothing_prints_a_secret() {
     let secrets = [
         ("AUTH_SECRET", "hidden-auth"),
@@ -279,6 +286,8 @@ fn the_table_tells_every_setting_with_its_value_in_force() {
     assert_eq!(row("INSTANCE_NAME").default, "required");
     assert_eq!(row("TRUSTED_PROXIES").value, "127.0.0.0/8,::1/128");
     assert_eq!(row("ADMIN_KEY").value, "");
+    assert_eq!(row("PG_BIN").value, "");
+    assert!(row("RUST_LOG").value.starts_with("info"));
 }
 
 #[test]

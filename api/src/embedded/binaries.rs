@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::error::EmbeddedError;
+use super::error::{EmbeddedError, Told};
 
 /// Folders with one folder per installed version, and what lies under it.
 const VERSIONED: &[(&str, &str)] = &[("/usr/lib/postgresql", "bin")];
@@ -20,7 +20,7 @@ pub(super) struct Binaries {
     major: u32,
 }
 
-/// Where to look; taken from the environment once.
+/// Where to look.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     /// `PG_BIN`: when set, nothing else is looked at.
@@ -30,9 +30,11 @@ pub(super) struct Places {
 }
 
 impl Places {
-    pub(super) fn of_this_process() -> Self {
-        let pg_bin = std::env::var_os("PG_BIN").filter(|value| !value.is_empty()).map(PathBuf::from);
-        Self { pg_bin, path: std::env::var_os("PATH") }
+    /// `PG_BIN` as it was given, and this process's `PATH`.
+    pub(super) fn new(pg_bin: Option<&Path>) -> Result<Self, EmbeddedError> {
+        // The server is started elsewhere than where the setting was written.
+        let absolute = |folder: &Path| std::path::absolute(folder).told("find", folder);
+        Ok(Self { pg_bin: pg_bin.map(absolute).transpose()?, path: std::env::var_os("PATH") })
     }
 
     /// The server to use: of the version that made the data, else the one in `PATH`, else the newest.
@@ -130,7 +132,8 @@ mod tests {
 
     #[test]
     fn data_wants_the_version_that_made_it() {
-        let places = Places::of_this_process();
+        let pg_bin = std::env::var_os("PG_BIN").map(PathBuf::from);
+        let places = Places::new(pg_bin.as_deref()).unwrap();
         let newest = places.choose(Path::new("/data"), None).expect("a Postgres server is installed: run `make test`");
         assert_eq!(places.choose(Path::new("/data"), Some(newest.major())).unwrap().major(), newest.major());
         let error = places.choose(Path::new("/data"), Some(9)).unwrap_err();

@@ -56,6 +56,9 @@ pub enum EmbeddedError {
         /// Its last lines.
         tail: String,
     },
+    /// The server was there, and is no more.
+    #[error("the private Postgres has ended; {} may say why", .0.display())]
+    Died(PathBuf),
     /// A wait took longer than it ever should.
     #[error("gave up after {seconds} s of waiting {what}")]
     Timeout {

@@ -87,23 +87,39 @@ impl Home {
         Ok(())
     }
 
-    /// One start at a time: the lock is held until the server answers.
-    pub(super) async fn lock(&self) -> Result<Flock<File>, EmbeddedError> {
-        let path = self.path.join("lock");
-        let mut file =
+    /// A file of this folder that is there to be locked. It belongs to the account, so that its owner can lock it, too.
+    pub(super) fn lock_file(&self, name: &str) -> Result<File, EmbeddedError> {
+        let path = self.path.join(name);
+        let file =
             File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).told("open", &path)?;
+        self.account.give(&path)?;
+        Ok(file)
+    }
+
+    /// One start or stop at a time: the lock is held until the server answers, or is gone.
+    pub(super) async fn lock(&self) -> Result<Flock<File>, EmbeddedError> {
+        let mut file = self.lock_file("lock")?;
         let deadline = Instant::now() + LOCK_WAIT;
         loop {
             file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => return Ok(lock),
                 Err((file, Errno::EWOULDBLOCK)) if Instant::now() < deadline => file,
                 Err((_, Errno::EWOULDBLOCK)) => {
-                    let what = "for another process that is starting the same Postgres";
+                    let what = "for another process that is starting or stopping the same Postgres";
                     return Err(EmbeddedError::Timeout { what, seconds: LOCK_WAIT.as_secs() });
                 }
                 Err((_, source)) => return Err(EmbeddedError::System { action: "lock the data folder", source }),
             };
             sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The lock of [`Home::lock`], unless somebody holds it.
+    pub(super) fn try_lock(&self) -> Result<Option<Flock<File>>, EmbeddedError> {
+        match Flock::lock(self.lock_file("lock")?, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(lock)),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, source)) => Err(EmbeddedError::System { action: "lock the data folder", source }),
         }
     }
 

@@ -12,9 +12,11 @@ mod home;
 mod server;
 #[cfg(test)]
 mod tests;
+mod users;
 
 use std::path::{Path, PathBuf};
 
+use dpg_eventstore::Chain;
 use tokio_postgres::error::SqlState;
 
 pub use error::EmbeddedError;
@@ -24,45 +26,57 @@ use binaries::Places;
 use error::Told;
 use home::Home;
 use server::{Access, Server};
+use users::User;
 
-/// A running private Postgres. Stops with [`Embedded::stop`]; dropping it tells the server to stop and does not wait.
+/// A running private Postgres, and our use of it. It runs until its last user has left with [`Embedded::stop`];
+/// dropping the last one tells the server to stop and does not wait.
 pub struct Embedded {
     home: Home,
     access: Access,
-    server: Server,
+    /// Both are there until [`Embedded::stop`] or the drop takes them.
+    used: Option<(Server, User)>,
+    adopted: bool,
 }
 
 impl std::fmt::Debug for Embedded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The access holds a password.
-        f.debug_struct("Embedded")
-            .field("home", &self.home)
-            .field("adopted", &self.is_adopted())
-            .finish_non_exhaustive()
+        f.debug_struct("Embedded").field("home", &self.home).field("adopted", &self.adopted).finish_non_exhaustive()
     }
 }
 
 impl Embedded {
     /// Starts the server whose data is in `root` (`./.dpg`), making both when they are missing, and waits until it
     /// answers. One that runs on this data already is adopted. Under root another account runs the server; where that
-    /// account can't reach `root`, the data is under `/var/tmp`, which the log then says.
+    /// account can't reach `root`, the data is under `/var/tmp`, which the log then says. The programs are looked for
+    /// where the environment's `PG_BIN` says.
     ///
     /// # Errors
     /// [`EmbeddedError`]; without server programs it says what to install or to set.
     pub async fn start(root: &Path) -> Result<Self, EmbeddedError> {
+        let pg_bin = std::env::var_os("PG_BIN").filter(|value| !value.is_empty()).map(PathBuf::from);
+        Self::start_from(root, pg_bin.as_deref()).await
+    }
+
+    /// As [`Embedded::start`], with the programs in this folder; without one, where they usually are.
+    ///
+    /// # Errors
+    /// As [`Embedded::start`].
+    pub async fn start_from(root: &Path, pg_bin: Option<&Path>) -> Result<Self, EmbeddedError> {
         std::fs::create_dir_all(root).told("make", root)?;
         let root = root.canonicalize().told("find", root)?;
         let home = Home::locate(&root)?;
         home.make()?;
         let _starting = home.lock().await?;
+        let user = User::join(&home)?;
         let made_by = home.made_by()?;
         if made_by.is_some()
             && let Some((server, access)) = Server::adopt(&home, &home.password()?).await?
         {
             tracing::info!(folder = %home.path.display(), "the private Postgres runs already and is used as it is");
-            return Ok(Self { home, access, server });
+            return Ok(Self { home, access, used: Some((server, user)), adopted: true });
         }
-        let binaries = Places::of_this_process().choose(&home.path, made_by)?;
+        let binaries = Places::new(pg_bin)?.choose(&home.path, made_by)?;
         if !home.account.can_run(&binaries.postgres())? {
             let user = home.account.name().to_owned();
             return Err(EmbeddedError::OutOfReach { user, path: binaries.postgres() });
@@ -81,7 +95,7 @@ impl Embedded {
                 );
             }
         }
-        Ok(Self { home, access, server })
+        Ok(Self { home, access, used: Some((server, user)), adopted: false })
     }
 
     /// Stops a server that an earlier process left running on `root`, and deletes its data.
@@ -98,7 +112,7 @@ impl Embedded {
         if !home.path.exists() {
             return Ok(());
         }
-        server::stop_left_over(&home).await?;
+        server::stop_running(&home).await?;
         let socket = home.socket_folder();
         if socket != home.path && socket.exists() {
             std::fs::remove_dir_all(&socket).told("remove", &socket)?;
@@ -139,17 +153,58 @@ impl Embedded {
         self.home.path.clone()
     }
 
-    /// Whether the server was running before, so that [`Embedded::stop`] leaves it alone.
+    /// Whether the server was running before.
     #[must_use]
     pub fn is_adopted(&self) -> bool {
-        self.server.is_adopted()
+        self.adopted
     }
 
-    /// Stops the server: sessions are ended, everything is written. An adopted one goes on.
+    /// Waits until no server runs on the data any more, which it looks for every second, and tells what it found.
+    /// Nobody but its users stops a server, so that its end means that something went wrong.
+    pub fn died(&self) -> impl Future<Output = EmbeddedError> + Send + use<> {
+        server::died(self.home.clone())
+    }
+
+    /// Leaves. The last user stops the server, whoever started it: sessions are ended, everything is written. While
+    /// others use it, it goes on.
     ///
     /// # Errors
     /// [`EmbeddedError::Timeout`] when it does not end.
-    pub async fn stop(self) -> Result<(), EmbeddedError> {
-        self.server.stop().await
+    pub async fn stop(mut self) -> Result<(), EmbeddedError> {
+        // Who starts meanwhile waits for this lock, and finds a server that stays or none. Without the lock it is too
+        // early to leave: the drop is tried instead.
+        let _stopping = self.home.lock().await?;
+        let Some((mut server, user)) = self.used.take() else { return Ok(()) };
+        match user.leave() {
+            Ok(Some(_last)) => server.stop(&self.home).await,
+            Ok(None) => {
+                server.leave();
+                tracing::info!(folder = %self.home.path.display(), "the private Postgres goes on: others use it");
+                Ok(())
+            }
+            Err(error) => {
+                server.leave();
+                Err(error)
+            }
+        }
+    }
+
+    /// What a drop can do: nothing that waits.
+    fn leave_at_once(&self, server: &mut Server, user: User) -> Result<(), EmbeddedError> {
+        // From here on the server is stopped by its data or by nobody.
+        server.leave();
+        // Somebody who starts or stops right now decides instead.
+        let Some(_stopping) = self.home.try_lock()? else { return Ok(()) };
+        let Some(_last) = user.leave()? else { return Ok(()) };
+        server.tell_to_stop(&self.home)
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        let Some((mut server, user)) = self.used.take() else { return };
+        if let Err(error) = self.leave_at_once(&mut server, user) {
+            tracing::error!(error = %Chain(&error), "the private Postgres could not be stopped");
+        }
     }
 }

@@ -19,6 +19,8 @@ use super::error::{EmbeddedError, Told};
 use super::home::{Home, SUPERUSER};
 
 const POLL: Duration = Duration::from_millis(25);
+/// How often a running server is looked after.
+const LOOK: Duration = Duration::from_secs(1);
 const START_WAIT: Duration = Duration::from_secs(60);
 const FAST_STOP: Duration = Duration::from_secs(30);
 const IMMEDIATE_STOP: Duration = Duration::from_secs(10);
@@ -125,7 +127,7 @@ fn works_in(pid: Pid, data: &Path) -> bool {
 
 /// A server that answers.
 pub(super) struct Server {
-    /// None: somebody else's, left as it is.
+    /// None: another process started it.
     child: Option<Child>,
 }
 
@@ -208,21 +210,25 @@ impl Server {
         self.child.as_mut().map_or(Ok(None), Child::try_wait).told("look after the server on", &home.data())
     }
 
-    pub(super) fn is_adopted(&self) -> bool {
-        self.child.is_none()
+    /// Stops the server that runs on this data, whoever started it, and waits until it is gone.
+    pub(super) async fn stop(mut self, home: &Home) -> Result<(), EmbeddedError> {
+        if let Some(child) = self.child.take() {
+            stop_child(child).await?;
+        }
+        stop_running(home).await
     }
 
-    /// Fast shutdown: sessions are ended, everything is written, then the process is gone. Adopted servers stay.
-    pub(super) async fn stop(mut self) -> Result<(), EmbeddedError> {
-        let Some(mut child) = self.child.take() else { return Ok(()) };
-        for (signal, patience) in [(Signal::SIGINT, FAST_STOP), (Signal::SIGQUIT, IMMEDIATE_STOP)] {
-            let Some(pid) = pid_of(&child) else { return Ok(()) };
-            send(pid, signal)?;
-            if let Ok(ended) = timeout(patience, child.wait()).await {
-                return ended.map(|_| ()).told("wait for", Path::new("postgres"));
-            }
+    /// Lets the server go on without us.
+    pub(super) fn leave(&mut self) {
+        self.child = None;
+    }
+
+    /// Tells the server on this data to stop, and does not wait.
+    pub(super) fn tell_to_stop(&self, home: &Home) -> Result<(), EmbeddedError> {
+        match Running::of(home)? {
+            Running::Yes { pid, .. } => send(pid, Signal::SIGINT),
+            Running::No { .. } | Running::Reused => Ok(()),
         }
-        Err(EmbeddedError::Timeout { what: "for Postgres to stop", seconds: (FAST_STOP + IMMEDIATE_STOP).as_secs() })
     }
 }
 
@@ -235,8 +241,20 @@ impl Drop for Server {
     }
 }
 
-/// Stops a server that no process of ours holds any more.
-pub(super) async fn stop_left_over(home: &Home) -> Result<(), EmbeddedError> {
+/// Fast shutdown: sessions are ended, everything is written, then the process is gone.
+async fn stop_child(mut child: Child) -> Result<(), EmbeddedError> {
+    for (signal, patience) in [(Signal::SIGINT, FAST_STOP), (Signal::SIGQUIT, IMMEDIATE_STOP)] {
+        let Some(pid) = pid_of(&child) else { return Ok(()) };
+        send(pid, signal)?;
+        if let Ok(ended) = timeout(patience, child.wait()).await {
+            return ended.map(|_| ()).told("wait for", Path::new("postgres"));
+        }
+    }
+    Err(not_stopped())
+}
+
+/// The same for a server that is no child of ours: adopted, or left over by a process that is gone.
+pub(super) async fn stop_running(home: &Home) -> Result<(), EmbeddedError> {
     for (signal, patience) in [(Signal::SIGINT, FAST_STOP), (Signal::SIGQUIT, IMMEDIATE_STOP)] {
         let deadline = Instant::now() + patience;
         let Running::Yes { pid, .. } = Running::of(home)? else { return Ok(()) };
@@ -248,10 +266,23 @@ pub(super) async fn stop_left_over(home: &Home) -> Result<(), EmbeddedError> {
             sleep(POLL).await;
         }
     }
-    Err(EmbeddedError::Timeout {
-        what: "for a Postgres left over to stop",
-        seconds: (FAST_STOP + IMMEDIATE_STOP).as_secs(),
-    })
+    Err(not_stopped())
+}
+
+fn not_stopped() -> EmbeddedError {
+    EmbeddedError::Timeout { what: "for Postgres to stop", seconds: (FAST_STOP + IMMEDIATE_STOP).as_secs() }
+}
+
+/// Waits until no server runs on this data any more, and tells why that is known. A server that ends between two looks
+/// and is started anew by another user is not missed: it answers at the same place.
+pub(super) async fn died(home: Home) -> EmbeddedError {
+    loop {
+        match Running::of(&home) {
+            Ok(Running::Yes { .. }) => sleep(LOOK).await,
+            Ok(Running::No { .. } | Running::Reused) => return EmbeddedError::Died(home.log()),
+            Err(error) => return error,
+        }
+    }
 }
 
 fn send(pid: Pid, signal: Signal) -> Result<(), EmbeddedError> {

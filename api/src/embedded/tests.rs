@@ -6,6 +6,7 @@ use std::path::Path;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+use tokio::io::AsyncBufReadExt;
 use tokio_postgres::{Client, NoTls};
 
 use super::server::Running;
@@ -94,7 +95,7 @@ async fn has_a_process_group_and_an_account_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_running_one_is_adopted_and_left_running() {
+async fn an_adopter_leaves_and_the_starter_goes_on() {
     let root = open_folder();
     let first = Embedded::start(root.path()).await.unwrap();
     let pid = pid_of(&first);
@@ -105,6 +106,81 @@ async fn a_running_one_is_adopted_and_left_running() {
     connect(&first.url("postgres")).await;
     drop(first);
     until_gone(pid).await;
+    Embedded::remove(root.path()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_starter_leaves_and_the_last_adopter_stops_the_server() {
+    let root = open_folder();
+    let starter = Embedded::start(root.path()).await.unwrap();
+    let pid = pid_of(&starter);
+    let adopter = Embedded::start(root.path()).await.unwrap();
+    let dropped = Embedded::start(root.path()).await.unwrap();
+    let client = connect(&adopter.url("postgres")).await;
+    starter.stop().await.unwrap();
+    drop(dropped);
+    client.query_one("select 1", &[]).await.unwrap();
+    assert_eq!(pid_of(&adopter), pid);
+    adopter.stop().await.unwrap();
+    until_gone(pid).await;
+    assert!(!root.path().join("postgres/data/postmaster.pid").exists(), "the server did not stop in order");
+    Embedded::remove(root.path()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_killed_starter_counts_no_more() {
+    let root = open_folder();
+    let mut starter = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "embedded::tests::starter_to_be_killed", "--ignored", "--nocapture"])
+        .env("DPG_TEST_ROOT", root.path())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = tokio::io::BufReader::new(starter.stdout.take().unwrap()).lines();
+    while !lines.next_line().await.unwrap().expect("the starter has ended").contains("started here") {}
+    let adopter = Embedded::start(root.path()).await.unwrap();
+    assert!(adopter.is_adopted());
+    let pid = pid_of(&adopter);
+    starter.kill().await.unwrap();
+    connect(&adopter.url("postgres")).await;
+    adopter.stop().await.unwrap();
+    until_gone(pid).await;
+    Embedded::remove(root.path()).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "the process that a_killed_starter_counts_no_more kills"]
+async fn starter_to_be_killed() {
+    let Some(root) = std::env::var_os("DPG_TEST_ROOT") else { return };
+    let embedded = Embedded::start(Path::new(&root)).await.unwrap();
+    println!("\nstarted here");
+    std::future::pending::<()>().await;
+    drop(embedded);
+}
+
+#[tokio::test]
+async fn who_starts_while_the_last_one_stops_has_a_server() {
+    let root = open_folder();
+    let mut last = Embedded::start(root.path()).await.unwrap();
+    for _ in 0..5 {
+        let (stopped, started) = tokio::join!(last.stop(), Embedded::start(root.path()));
+        stopped.unwrap();
+        last = started.unwrap();
+        connect(&last.url("postgres")).await.query_one("select 1", &[]).await.unwrap();
+    }
+    last.stop().await.unwrap();
+    Embedded::remove(root.path()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_death_is_noticed() {
+    let root = open_folder();
+    let embedded = Embedded::start(root.path()).await.unwrap();
+    let died = tokio::spawn(embedded.died());
+    kill(pid_of(&embedded), Signal::SIGKILL).unwrap();
+    assert!(matches!(died.await.unwrap(), EmbeddedError::Died(_)));
+    embedded.stop().await.unwrap();
     Embedded::remove(root.path()).await.unwrap();
 }
 
