@@ -88,13 +88,19 @@ struct Line {
 }
 
 impl Line {
+    /// Listens on the port, which may still be in the hands of whoever called it while it was refused.
+    async fn listen(&self) -> TcpListener {
+        let what = format!("the proxy listens on {} again", self.port);
+        eventually(&what, Duration::from_secs(5), || TcpListener::bind(("127.0.0.1", self.port))).await
+    }
+
     async fn run(self, mut faults: watch::Receiver<Fault>, applying: watch::Sender<Option<Fault>>) {
         while !self.stop.is_cancelled() {
             let fault = *faults.borrow_and_update();
             let connections = self.stop.child_token();
             let listener = match fault {
                 Fault::Refuse => None,
-                _ => Some(TcpListener::bind(("127.0.0.1", self.port)).await.expect("the proxy's port is its own")),
+                _ => Some(self.listen().await),
             };
             applying.send_replace(Some(fault));
             loop {

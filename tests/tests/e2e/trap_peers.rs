@@ -116,8 +116,13 @@ async fn a_peer_speaks_for_itself_alone() {
     abroad.store(&taken).await.expect_error(409, "EVENT_IDENTITY_CONFLICT");
     let unserved = changed(|event, _| event["source_item"]["item_domain"] = json!(TUTOR));
     abroad.store(&unserved).await.expect_error(403, "UNSERVED_DOMAIN_BINDING");
-    let unknown = changed(|event, _| event["action_type"] = json!("unknown"));
-    assert_eq!(abroad.store(&unknown).await.status, 400);
+    let renamed = changed(|event, _| event["action_type"] = json!("unknown"));
+    abroad.store(&renamed).await.expect_error(409, "EVENT_IDENTITY_CONFLICT");
+    let unknown = changed(|event, _| {
+        event["action_id"] = json!(Uuid::new_v4());
+        event["action_type"] = json!("unknown");
+    });
+    abroad.store(&unknown).await.expect_error(400, "INVALID_EVENT_REQUEST");
     dpg_tests::log::projected(&abroad.node.instance.database.client().await).await;
     let row = abroad.asha.action(&action.to_string()).await.expect("the action");
     assert_eq!((&row["update_count"], &row["action_status"]), (&json!(0), &json!("created")));
