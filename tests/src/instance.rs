@@ -136,7 +136,7 @@ impl Instance {
     pub async fn run(&self, arguments: &[&str]) -> Output {
         let mut command = tokio::process::Command::new(binary());
         command.args(arguments).env_clear().envs(&self.environment).env("API_PORT", port::free().to_string());
-        command.current_dir(self.directory.path()).stdin(Stdio::null());
+        command.current_dir(self.directory.path()).stdin(Stdio::null()).kill_on_drop(true);
         command.output().await.expect("the dpg binary can be started")
     }
 

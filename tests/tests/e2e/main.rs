@@ -1,14 +1,18 @@
 //! End to end: the real binary, real Postgres and Redis, several instances, faults between them. A module per promise.
 
 mod bad_input;
+mod commands;
 mod edges;
 mod harness;
+mod health;
 mod idempotency;
 mod kills;
+mod limits;
 mod mirroring;
 mod ownership;
 mod poison;
 mod races;
+mod shutdown;
 mod stalls;
 mod trap_peers;
 mod traps;

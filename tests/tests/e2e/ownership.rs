@@ -90,12 +90,25 @@ async fn another_users_item_is_as_if_it_were_not_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn private_values_are_seen_by_their_owner_alone() {
+    assert_private_values_stay_private("info").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn private_values_are_not_logged_however_much_is() {
+    for pair in [assert_private_values_stay_private("debug").await, assert_private_values_stay_private("trace").await] {
+        for node in [&pair.student, &pair.tutor] {
+            assert!(node.instance.logs().contains("DEBUG"), "nothing is logged at this level: the test shows nothing");
+        }
+    }
+}
+
+async fn assert_private_values_stay_private(log_level: &str) -> Pair {
     let contract = Contract::new().with_action("wave").edit(|document| {
         let interaction = &mut document["actions"]["wave"]["interactions"][0];
         interaction["requirement_schema"] = json!({"type": "object", "properties": {"subject": {"type": "string"}}});
     });
-    let options = dpg_tests::pair::PairOptions { contract, ..Default::default() };
-    let pair = Pair::with(options).await;
+    let environment = vec![("RUST_LOG", log_level.to_owned())];
+    let pair = Pair::with(dpg_tests::pair::PairOptions { contract, environment, ..Default::default() }).await;
     let (asha, ravi, maya) =
         (pair.student.sign_up("asha").await, pair.tutor.sign_up("ravi").await, pair.student.sign_up("maya").await);
     let mark = format!("secret{}", Uuid::new_v4().simple());
@@ -138,6 +151,12 @@ async fn private_values_are_seen_by_their_owner_alone() {
     assert_eq!(maya.get("/api/v1/event/fetch").send().await.body["meta"]["total"], json!(0));
     assert_not_stored(&pair, &mark).await;
     assert_no_probe(&asha, &mark).await;
+    // What is refused is not repeated either, by an answer or by a log line.
+    let mut refused = state;
+    refused["phone"] = json!(format!("{mark} no number"));
+    asha.create(STUDENT, &refused).send().await.expect_error(400, "INVALID_ITEM_STATE");
+    assert_not_stored(&pair, &mark).await;
+    pair
 }
 
 /// Outside `item_private` and the owner's own row, no table and no log line holds a private value.

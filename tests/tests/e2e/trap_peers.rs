@@ -294,3 +294,41 @@ async fn only_the_peers_application_ends_a_delivery() {
     assert_eq!(sent.body["event_payload"]["subject"], json!("math"));
     node.verify().await;
 }
+
+/// A peer of another make has no route for what a source's owner wants to change (CONTRACT 4.11, 4.12).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_that_the_target_has_no_route_for_is_told_as_such() {
+    let abroad = Abroad::start(|instance| instance).await;
+    let action = Uuid::new_v4();
+    let _stored = abroad.store(&abroad.event(&action, 0, "created")).await.expect(201);
+    let action = action.to_string();
+    dpg_tests::log::arrives(&abroad.asha, &action, 0).await;
+    let forwarded = || abroad.peer.received("/api/v1/network/action/update-status");
+
+    abroad.peer.answer(|_| Reply::html(404, "<html>Cannot POST</html>"));
+    for key in [None, Some("once"), Some("once")] {
+        let request = abroad.asha.update_status(&action, "cancelled");
+        let request = if let Some(key) = key { request.header("idempotency-key", key) } else { request };
+        let before = forwarded().len();
+        let refused = request.send().await;
+        refused.expect_error(501, "CANCEL_UNSUPPORTED_BY_TARGET");
+        assert!(!refused.text.contains("html"), "{refused}");
+        assert_eq!(forwarded().len(), before + 1, "a refusal leaves the key free");
+    }
+    let sent = forwarded().pop().expect("a call");
+    assert_eq!((&sent.body["action_id"], &sent.body["action_status"]), (&json!(action), &json!("cancelled")));
+    assert_eq!(sent.body["source_item"], reference(&abroad.source));
+    assert_eq!(sent.body["source_item_owner"], json!(abroad.asha.id));
+
+    let own = json!({"error": "ACTION_NOT_FOUND", "message": "no such action"});
+    abroad.peer.answer(move |_| Reply::json(404, &own));
+    let refused = abroad.asha.update_status(&action, "cancelled").send().await;
+    assert_eq!((refused.status, refused.code()), (404, "ACTION_NOT_FOUND"), "the target's own word: {refused}");
+    let maya = abroad.node.sign_up("maya").await;
+    let before = forwarded().len();
+    maya.update_status(&action, "cancelled").send().await.expect_error(403, "TARGET_ITEM_NOT_OWNED");
+    assert_eq!(forwarded().len(), before, "a stranger's change was passed on");
+    let row = abroad.asha.action(&action).await.expect("the action");
+    assert_eq!((&row["action_status"], &row["update_count"]), (&json!("created"), &json!(0)), "nothing happened");
+    abroad.node.verify().await;
+}

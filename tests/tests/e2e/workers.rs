@@ -10,6 +10,7 @@ use dpg_tests::wait::check;
 use dpg_tests::{Contract, Fault, Instance, Node, Process, Proxy, Role, TestDatabase, eventually, port};
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 /// Beyond every session time-out and lease of the design, with room for a loaded machine.
 const TAKE_OVER: Duration = Duration::from_secs(20);
@@ -121,6 +122,65 @@ async fn a_stopped_projector_is_replaced_and_does_no_harm_when_it_wakes() {
     let counted: i64 = client.query_one("select count(*) from items_live.items", &[]).await.expect("the items").get(0);
     assert_eq!(counted, 161);
     crowd.tutor.verify().await;
+}
+
+/// The worst moment: it has taken the checkpoint and folds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projector_stopped_while_it_holds_the_checkpoint_is_replaced_and_does_no_harm_when_it_wakes() {
+    let port = port::free();
+    let url = port::url(port);
+    let contract = Contract::new().instance(STUDENT, &url).instance(TUTOR, &url);
+    let instance = Instance::new("both", &[STUDENT, TUTOR], &url, TestDatabase::create().await, &contract);
+    let api = instance.start(Role::Api, port).await;
+    let ravi = api.sign_up("ravi").await;
+    let watcher = instance.database.client().await;
+    let mut holder = instance.database.client().await;
+    let mut working = instance.start(Role::Projector, port::free()).await;
+    let item = ravi.create_tutor("Ravi").await;
+    let path = format!("/api/v1/item/{}", item["item_id"].as_str().expect("an id"));
+    projected(&watcher).await;
+    for round in 0..3 {
+        // The fold has to change this row, and waits for it with the checkpoint in its hands.
+        let holding = holder.transaction().await.expect("a transaction");
+        holding.execute("select * from items_live.items for update", &[]).await.expect("the item's row");
+        let name = format!("Ravi {round}");
+        let change = json!({"item_state": tutor_state(&name)});
+        let changed = ravi.patch(&path).json(&change).header("prefer", "respond-async").send().await.expect(200);
+        let minimum = format!("{NETWORK}:{}", changed.position());
+        eventually("the projector waits for the row, the checkpoint in its hands", TAKE_OVER, || async {
+            let query = "select (select count(*) from pg_stat_activity where datname = current_database()
+                                    and application_name = 'dpg projector' and wait_event_type = 'Lock')";
+            let waiting: i64 = watcher.query_one(query, &[]).await.expect("the activity").get(0);
+            let free = "select from projection_checkpoints where projection = 'items' for update skip locked";
+            let free = watcher.query(free, &[]).await.expect("the checkpoint").len();
+            check(waiting == 1 && free == 0, format!("{waiting} wait, {free} checkpoints are free"))
+        })
+        .await;
+        working.signal(Signal::SIGSTOP);
+        let other = instance.start(Role::Projector, port::free()).await;
+        holding.rollback().await.expect("the row is let go");
+
+        eventually("the other projector has taken over", TAKE_OVER, || async {
+            let page = ravi.items(TUTOR, "limit=1").header("dpg-min-position", &minimum).send().await;
+            check(page.status == 200 && page.body["items"][0]["item_state"]["name"] == json!(name), page)
+        })
+        .await;
+        for _ in 0..10 {
+            let _created = ravi.create(STUDENT, &json!({"name": "Meanwhile"})).send().await.expect(201);
+        }
+        working.signal(Signal::SIGCONT);
+        let _created = ravi.create(STUDENT, &json!({"name": "Afterwards"})).send().await.expect(201);
+        projected(&watcher).await;
+        // The woken one must be able to go on alone; it is the one to be stopped next.
+        drop(other);
+        let created = ravi.create(STUDENT, &json!({"name": "Alone"})).header("prefer", "respond-async").send().await;
+        assert_eq!(created.status, 201, "{created}");
+        projected(&watcher).await;
+    }
+    dpg_tests::log::verify(&instance).await;
+    let page = ravi.items(STUDENT, "limit=1").send().await.expect(200);
+    assert_eq!(page.body["meta"]["total"], json!(36), "{page}");
+    assert!(working.terminate().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
