@@ -7,7 +7,7 @@ use dpg_eventstore::append::AppendOptions;
 use dpg_eventstore::migrate::MigrateError;
 use dpg_eventstore::partitions::{PartitionError, ensure_network};
 use dpg_eventstore::read::{self, ReadError};
-use dpg_eventstore::{Appender, Database, DatabaseError, SessionOptions, StreamLocks, Wake};
+use dpg_eventstore::{Appender, Chain, Database, DatabaseError, SessionOptions, StreamLocks, Wake};
 use dpg_mirror::signature::PeerKey;
 use dpg_mirror::{Contacts, Guard, Mirror, MirrorMetrics, MirrorOptions, PeerClient, PeerOptions, Signer};
 use dpg_projector::{Projector, Readers, Tables, TablesError};
@@ -200,9 +200,27 @@ pub async fn run(config: Config, role: Role, stop: CancellationToken) -> Result<
     }
     let contracts = Arc::new(load_contracts(&config)?);
     let store = Store::open(&config).await?;
-    let result = run_on(&store, config, contracts, role, stop).await;
+    let result = watched(run_on(&store, config, contracts, role, stop.clone()), store.died(), stop).await;
     store.close().await;
     result
+}
+
+/// Runs a process, and ends it when its private Postgres has died: nothing can be served any more, and the exit code has to
+/// say so.
+async fn watched(
+    running: impl Future<Output = Result<(), StartError>>,
+    died: impl Future<Output = EmbeddedError>,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
+    tokio::pin!(running);
+    tokio::select! {
+        result = &mut running => result,
+        died = died => {
+            tracing::error!(error = %Chain(&died), "stopping");
+            stop.cancel();
+            running.await.and(Err(StartError::Embedded(died)))
+        }
+    }
 }
 
 async fn run_on(

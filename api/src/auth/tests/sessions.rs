@@ -77,7 +77,7 @@ async fn a_session_is_extended_once_a_day_and_ends_in_time() {
         t.sql("update sessions set expires_at = expires_at - interval '2 hours', updated_at = updated_at - interval '2 hours'").await;
         t.user(&headers).await.unwrap();
         assert_eq!(t.count(left).await, 7 * 24);
-        t.sql("update sessions set expires_at = now(), updated_at = now() - interval '2 days'").await;
+        t.sql("update sessions set expires_at = now() - interval '1 s', updated_at = now() - interval '2 days'").await;
         assert_eq!(t.user(&headers).await, refused(401, "UNAUTHORIZED"));
         assert!(t.get("get-session", &headers).await.body.is_null());
     })
