@@ -163,11 +163,17 @@ begin
            recorded_at = now_at
      where h.network = p_network;
 
+    -- One row per command. (A look into the arrays for each of them would cost more than the insert.)
     return query
+        select e.command, case when e.command = any (winners) then 'won' when e.command = any (replays) then 'replayed'
+                               else 'conflict' end, max(e.position), now_at::timestamptz
+          from unnest(e_command, e_position) as e (command, position)
+         group by e.command
+        union all
         select c, case when c = any (winners) then 'won' when c = any (replays) then 'replayed' else 'conflict' end,
-               (select max(e.position) from unnest(e_command, e_position) as e (command, position) where e.command = c),
-               now_at::timestamptz
-          from generate_series(1, p_commands) as c;
+               null::bigint, now_at::timestamptz
+          from generate_series(1, p_commands) as c
+         where c <> all (e_command);
 end $$;
 
 -- Moves a receiver's contiguous mark over `seqs` and over what had arrived early; a number beyond a gap is remembered.
