@@ -1,5 +1,7 @@
 //! An event that can't be folded, or can't even be stored, costs its own stream or its own client, and nobody else.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use std::time::Duration;
 
 use dpg_eventstore::{
@@ -161,20 +163,27 @@ async fn lost_connections_quarantine_nothing() {
     let client = node.instance.database.client().await;
     let mut acknowledged: Vec<Value> = Vec::new();
     for _ in 0..10 {
-        let creates =
-            (0..20).map(|_| ravi.create(TUTOR, &tutor_state("Ravi")).header("prefer", "respond-async").send());
+        // Before the first of them is sent: all may be written by the time that anybody looks.
+        let before = head(&client, NETWORK).await;
+        let answered = AtomicBool::new(false);
+        let creates = async {
+            let creates =
+                (0..20).map(|_| ravi.create(TUTOR, &tutor_state("Ravi")).header("prefer", "respond-async").send());
+            let answers = join_all(creates).await;
+            answered.store(true, Ordering::SeqCst);
+            answers
+        };
         let cut = async {
-            let before = head(&client, NETWORK).await;
-            eventually("a write of this round", SOON, || async {
+            eventually("a write of this round, or its end", SOON, || async {
                 let now = head(&client, NETWORK).await;
-                check(now > before, now)
+                check(now > before || answered.load(Ordering::SeqCst), now)
             })
             .await;
             let query = "select pg_terminate_backend(pid) from pg_stat_activity
                           where datname = current_database() and pid <> pg_backend_pid()";
             client.execute(query, &[]).await.expect("sessions end");
         };
-        let (answers, ()) = tokio::join!(join_all(creates), cut);
+        let (answers, ()) = tokio::join!(creates, cut);
         for answer in answers {
             match answer.status {
                 201 => acknowledged.push(answer.body["item_id"].clone()),
