@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use dpg_eventstore::idempotency::Record;
 use dpg_eventstore::{Stream, read};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -67,6 +68,17 @@ pub async fn local_item(app: &App, key: &ItemKey) -> Result<Option<LoadedItem>, 
     let Some(stream) = read::load(&app.database, key.id).await? else { return Ok(None) };
     let item = LoadedItem::of(&stream).map_err(|error| ApiError::internal(&error))?;
     Ok(item.filter(|item| item.is(&key.network, &key.domain, &key.item_type)))
+}
+
+/// The private half of an item's version; empty when it has none, or the item is deleted.
+///
+/// # Errors
+/// When the log can't be read.
+pub async fn private_half(app: &App, item: Uuid, version: i32) -> Result<Map<String, Value>, ApiError> {
+    match read::private_half(&app.database, item, version).await? {
+        Some(half) => parse(&half).map_err(|error| ApiError::internal(&error)),
+        None => Ok(Map::new()),
+    }
 }
 
 /// An action's state as of its stream's last event.

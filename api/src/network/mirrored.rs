@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::held::{loaded_action, stored_ref};
+use super::held::{instance_url, loaded_action, stored_ref};
 use crate::app::App;
 use crate::commands::action::event_id;
 use crate::commands::mirrored::{
@@ -17,7 +17,7 @@ use crate::commands::payload::{ActionPayload, ActionState, HistoryRow, Party, pa
 use crate::contract::{InstanceUrl, ItemKind};
 use crate::http::fields::Fields;
 use crate::http::references::{ItemRef as ItemKey, ItemRefPlus, item_ref_plus};
-use crate::http::scalars::{instance_url, integer, name, number, object, owner, remarks, time, uuid};
+use crate::http::scalars::{self, integer, name, number, object, owner, remarks, time, uuid};
 use crate::http::{ApiError, Form};
 use crate::writes::{Answer, TRIES, before_retry};
 
@@ -48,7 +48,7 @@ pub fn read_event(f: &mut Fields<'_>) -> EventBody {
     // Believed for no item of ours: the owner of a source item is who owns it here.
     f.nullable("source_item_owner", owner);
     EventBody {
-        origin: f.required("origin_instance_domain", instance_url),
+        origin: f.required("origin_instance_domain", scalars::instance_url),
         action_type: f.required(("action_type", "action_name"), name),
         action_status: f.required("action_status", name),
         action_id: f.required("action_id", uuid),
@@ -233,7 +233,7 @@ fn kind_of(item: &ItemKey) -> ItemKind<'_> {
 
 /// The answer for an event that was there already; another content is told, and the first stays.
 async fn known_event(app: &App, network: &str, event: &MirroredEvent) -> Result<Answer, ApiError> {
-    let origin = InstanceUrl::parse(&event.origin).map_err(|error| ApiError::internal(&error))?;
+    let origin = instance_url(&event.origin)?;
     let (action_id, count) = (event.state.action_id, event.state.update_count);
     let id = event_id(&origin, action_id, count);
     let found = read::by_event_id(&app.database, network, action_id, id).await?;

@@ -73,8 +73,7 @@ impl Credentials {
             return Err(not_registered());
         }
         if let Some(verified) = verified {
-            let same =
-                InstanceUrl::parse(&verified.keyid).is_ok_and(|keyid| keyid.normalised() == claimed.normalised());
+            let same = InstanceUrl::parse(&verified.keyid).is_ok_and(|keyid| keyid == claimed);
             if !same {
                 return Err(mismatch());
             }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::commands::action::{check_request, check_requirements};
-use crate::commands::payload::{LoadedItem, Party, parse};
+use crate::commands::payload::Party;
 use crate::http::ApiError;
 use crate::http::body::read_json;
 use crate::http::fields::collect;
@@ -16,8 +16,8 @@ use crate::http::headers::idempotency_key;
 use crate::http::references::{ItemRef, ItemRefPlus, item_ref, item_ref_plus};
 use crate::http::scalars::{name, object};
 use crate::network::forward::{self, Forward};
-use crate::network::held::{Performed, instance_url, local_item, replay, stored_ref};
-use crate::network::perform::{Asked, perform_here};
+use crate::network::held::{Performed, instance_url, local_item, private_half, replay, stored_ref};
+use crate::network::perform::{Asked, perform_here, source_not_found};
 use crate::writes::{Answer, Keyed, OF_ACTIONS, Tried, answer, keyed};
 
 const ROUTE: &str = "action/perform";
@@ -74,7 +74,7 @@ async fn prepare(app: &App, user: &str, wanted: &Wanted) -> Result<Asked, ApiErr
     let source_ref = stored_ref(source, &contracts.own_instance_url(&source.network, &source.domain));
     let target_ref = stored_ref(&target.item, &registered);
     let interaction = check_request(contracts, &wanted.action_type, &source_ref, &target_ref)?;
-    let private = private_half(app, &item).await?;
+    let private = private_half(app, item.payload.item_id, item.version).await?;
     let requirements = interaction.overlay(wanted.requirements.clone(), &private);
     check_requirements(interaction, &requirements)?;
     Ok(Asked {
@@ -104,14 +104,6 @@ fn registered_target(app: &App, target: &ItemRefPlus) -> Result<String, ApiError
     }
 }
 
-async fn private_half(app: &App, item: &LoadedItem) -> Result<Map<String, Value>, ApiError> {
-    let half = dpg_eventstore::read::private_half(&app.database, item.payload.item_id, item.version).await?;
-    match half {
-        Some(half) => parse(&half).map_err(|error| ApiError::internal(&error)),
-        None => Ok(Map::new()),
-    }
-}
-
 /// Goes on from where an earlier call with the same key has come to.
 async fn resume<W>(app: &App, record: Record, again: impl FnOnce() -> W) -> Result<Answer, ApiError>
 where
@@ -127,8 +119,4 @@ where
             Tried::Replayed => Err(ApiError::unavailable()),
         },
     }
-}
-
-fn source_not_found() -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "SOURCE_ITEM_NOT_FOUND", "There is no such source item here.")
 }

@@ -19,6 +19,7 @@ use crate::http::fields::collect;
 use crate::http::headers::idempotency_key;
 use crate::http::scalars::{name, owner, value};
 use crate::http::{ApiError, Fault};
+use crate::network::held::private_half;
 use crate::writes::{Answer, Keyed, OF_ITEMS, Tried, answer, keyed};
 
 const ROUTE: &str = "item/create";
@@ -95,7 +96,7 @@ async fn replay(app: &App, record: Record) -> Result<Answer, ApiError> {
     let event = read::version(&app.database, &network, stream_id, version).await?;
     let Some(event) = event else { return Err(ApiError::unavailable()) };
     let payload: ItemPayload = parse(&event.payload).map_err(|error| ApiError::internal(&error))?;
-    let private = super::private_half(app, stream_id, version).await?;
+    let private = private_half(app, stream_id, version).await?;
     let recorded_at = timestamp(event.recorded_at);
     let body = as_owner_sees(&payload, &private, &recorded_at, &recorded_at);
     Ok(Answer::of(StatusCode::CREATED, &body)?.version(version).at(&network, event.position, stream_id))

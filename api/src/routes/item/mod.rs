@@ -70,14 +70,6 @@ async fn load(app: &App, item: Uuid, may: impl Fn(&ItemPayload) -> bool) -> Resu
     loaded.filter(|item| may(&item.payload)).ok_or_else(not_found)
 }
 
-/// The private half of an item's version; empty when it has none.
-async fn private_half(app: &App, item: Uuid, version: i32) -> Result<Map<String, Value>, ApiError> {
-    match read::private_half(&app.database, item, version).await? {
-        Some(half) => object(&half),
-        None => Ok(Map::new()),
-    }
-}
-
 fn object(raw: &RawValue) -> Result<Map<String, Value>, ApiError> {
     parse(raw).map_err(|error| ApiError::internal(&error))
 }

@@ -7,7 +7,7 @@ use dpg_eventstore::{Appended, Command, Metadata};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{as_owner_sees, conflict, load, precondition_failed, private_half};
+use super::{as_owner_sees, conflict, load, precondition_failed};
 use crate::app::App;
 use crate::auth::{Caller, Role};
 use crate::commands::item::{ItemChange, update};
@@ -18,6 +18,7 @@ use crate::http::coordinates::Coordinates;
 use crate::http::fields::{Fields, collect};
 use crate::http::headers::{IfMatch, if_match};
 use crate::http::scalars::{text, uuid, value};
+use crate::network::held::private_half;
 use crate::writes::{Answer, OF_ITEMS, TRIES, answer, before_retry};
 
 pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {

@@ -5,9 +5,17 @@ mod schema;
 mod schemas;
 mod status;
 
-use actix_web::web::ServiceConfig;
+use actix_web::HttpRequest;
+use actix_web::web::{Payload, ServiceConfig};
+use serde_json::Value;
 
+use crate::app::App;
+use crate::http::ApiError;
+use crate::http::body::{json_of, read_bytes};
 use crate::http::endpoint::Endpoint;
+use crate::http::fields::{Fields, collect};
+use crate::http::headers::idempotency_key;
+use crate::network::trust::{Credentials, credentials};
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
@@ -15,4 +23,26 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .service(Endpoint::at("/api/v1/network/action/update-status").post(status::handle))
         .service(Endpoint::at("/api/v1/network/schemas").get(schemas::handle))
         .service(Endpoint::at("/api/v1/network/schema/{network}/{domain}/{itemType}").get(schema::handle));
+}
+
+/// A peer's write as it came, before anybody has judged whether to believe it.
+struct PeerCall<T> {
+    credentials: Credentials,
+    key: Option<String>,
+    json: Value,
+    body: T,
+}
+
+/// Reads a peer's write in the order of CONTRACT 2.6: credentials, then JSON, then key and body together.
+async fn read_call<T>(
+    app: &App,
+    request: &HttpRequest,
+    payload: Payload,
+    read: impl FnOnce(&mut Fields<'_>) -> T,
+) -> Result<PeerCall<T>, ApiError> {
+    let bytes = read_bytes(payload).await?;
+    let credentials = credentials(app, request, &bytes)?;
+    let json = json_of(request, &bytes)?;
+    let (key, body) = collect(|faults| (faults.header(idempotency_key(request.headers())), faults.body(&json, read)))?;
+    Ok(PeerCall { credentials, key, json, body })
 }

@@ -7,18 +7,17 @@ use dpg_eventstore::Metadata;
 use dpg_eventstore::idempotency::{Progress, Record};
 use serde_json::{Map, Value};
 
+use super::{PeerCall, read_call};
 use crate::app::App;
 use crate::commands::payload::Party;
 use crate::contract::InstanceUrl;
 use crate::http::ApiError;
-use crate::http::body::{json_of, read_bytes};
-use crate::http::fields::{Fields, collect};
-use crate::http::headers::idempotency_key;
+use crate::http::fields::Fields;
 use crate::http::references::{ItemRefPlus, item_ref_plus};
 use crate::http::scalars::{name, object, owner};
-use crate::network::held::{Performed, replay, stored_ref};
+use crate::network::held::{Performed, instance_url, replay, stored_ref};
 use crate::network::perform::{Asked, perform_here};
-use crate::network::trust::{Claim, credentials};
+use crate::network::trust::Claim;
 use crate::writes::{Answer, Keyed, OF_ACTIONS, answer, keyed};
 
 const ROUTE: &str = "network/action/perform";
@@ -43,10 +42,7 @@ fn read(f: &mut Fields<'_>) -> Body {
 }
 
 pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let bytes = read_bytes(payload).await?;
-    let credentials = credentials(&app, &request, &bytes)?;
-    let json = json_of(&request, &bytes)?;
-    let (key, body) = collect(|faults| (faults.header(idempotency_key(request.headers())), faults.body(&json, read)))?;
+    let PeerCall { credentials, key, json, body } = read_call(&app, &request, payload, read).await?;
     let source = &body.source.item;
     let claim = Claim {
         network: &source.network,
@@ -67,7 +63,7 @@ pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payloa
 fn registered(app: &App, body: &Body) -> Result<String, ApiError> {
     let sent = &body.source.instance_url;
     let source = &body.source.item;
-    let url = InstanceUrl::parse(sent).map_err(|error| ApiError::internal(&error))?;
+    let url = instance_url(sent)?;
     let instance = app.contracts.registered(&source.network, &source.domain, &url);
     Ok(instance.map_or_else(|| sent.clone(), |instance| instance.url.as_str().to_owned()))
 }

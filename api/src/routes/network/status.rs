@@ -6,18 +6,18 @@ use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::Metadata;
 use uuid::Uuid;
 
+use super::{PeerCall, read_call};
 use crate::app::App;
 use crate::commands::action::StatusChange;
 use crate::commands::payload::LoadedAction;
 use crate::contract::{InstanceUrl, Role};
 use crate::http::ApiError;
-use crate::http::body::{json_of, read_bytes};
-use crate::http::fields::{Fields, collect};
-use crate::http::headers::idempotency_key;
+use crate::http::fields::Fields;
 use crate::http::references::{ItemRefPlus, item_ref_plus};
 use crate::http::scalars::{owner, uuid};
+use crate::network::held::instance_url;
 use crate::network::status::{action_not_found, set_status};
-use crate::network::trust::{Claim, credentials};
+use crate::network::trust::Claim;
 use crate::routes::action::status::{read_change, resume};
 use crate::writes::{Keyed, OF_ACTIONS, answer, keyed};
 
@@ -40,10 +40,7 @@ fn read(f: &mut Fields<'_>) -> Body {
 }
 
 pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let bytes = read_bytes(payload).await?;
-    let credentials = credentials(&app, &request, &bytes)?;
-    let json = json_of(&request, &bytes)?;
-    let (key, body) = collect(|faults| (faults.header(idempotency_key(request.headers())), faults.body(&json, read)))?;
+    let PeerCall { credentials, key, json, body } = read_call(&app, &request, payload, read).await?;
     let source = &body.source.item;
     let claim = Claim {
         network: &source.network,
@@ -52,7 +49,7 @@ pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payloa
         only_signed: true,
     };
     credentials.judge_write(&app, &request, claim).await?;
-    let claimed = InstanceUrl::parse(&body.source.instance_url).map_err(|error| ApiError::internal(&error))?;
+    let claimed = instance_url(&body.source.instance_url)?;
     let key = Keyed::of(key, claimed.normalised(), ROUTE, &json)?;
     let metadata = Metadata { origin: Some(claimed.normalised().to_owned()), ..app.metadata(&request, None) };
     let write = || {
@@ -68,8 +65,7 @@ pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payloa
 fn in_source_role(action: &LoadedAction, body: &Body, claimed: &InstanceUrl) -> Result<Option<Role>, ApiError> {
     let (known, told) = (&action.state.source, &body.source.item);
     let item = &known.item;
-    let same_instance =
-        InstanceUrl::parse(&item.item_instance_url).is_ok_and(|url| url.normalised() == claimed.normalised());
+    let same_instance = InstanceUrl::parse(&item.item_instance_url).is_ok_and(|url| url == *claimed);
     let same_item = (&item.item_network, &item.item_domain, &item.item_type, item.item_id)
         == (&told.network, &told.domain, &told.item_type, told.id);
     if known.here || !same_instance || !same_item {
