@@ -114,12 +114,17 @@ pub async fn assert_outbox_complete(client: &Client, network: &str) {
     assert_eq!(counts, [0; 4], "outbox of {network}: missing, not owed, numbered out of order, more than once");
 }
 
-/// Waits until a user sees an action at an `update_count` or beyond, and gives it back.
+/// Waits until a user sees an action at an `update_count` or beyond, and its last event too (rows and events are projected
+/// independently), and gives it back.
 pub async fn arrives(user: &User, action: &str, update_count: i64) -> Value {
     eventually(&format!("action {action} at {update_count}"), SOON, || async {
         let found = user.action(action).await;
         match found {
-            Some(found) if found["update_count"].as_i64() >= Some(update_count) => Ok(found),
+            Some(found) if found["update_count"].as_i64() >= Some(update_count) => {
+                let events = user.events(action).await;
+                let told = events.iter().any(|event| event["update_count"] == found["update_count"]);
+                if told { Ok(found) } else { Err(format!("the row without its event: {found}")) }
+            }
             other => Err(format!("{other:?}")),
         }
     })
