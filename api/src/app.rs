@@ -1,10 +1,12 @@
-//! What the handlers of one process share.
+//! What the handlers of one process share, and what of it one request sees.
 
+use std::future::{Ready, ready};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::HttpRequest;
-use chrono::{DateTime, Utc};
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
 use dpg_eventstore::{Appender, Database, Metadata, StreamLocks};
 use dpg_mirror::PeerClient;
 use dpg_projector::Readers;
@@ -13,12 +15,21 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::Authenticator;
 use crate::cache::Redis;
 use crate::config::Config;
-use crate::contract::Contracts;
+use crate::contract::{Contracts, InForce};
+use crate::http::ApiError;
 use crate::http::envelope::request_id;
 
-/// The rooms that a handler may enter. Cheap to clone.
+/// The process as one request sees it: the contract that was in force when it came is its law to the end, whatever is
+/// loaded meanwhile. Handlers take it as an argument. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
+    shared: Arc<Shared>,
+    /// The contract of this request.
+    pub contracts: Arc<Contracts>,
+}
+
+/// The rooms that a handler may enter.
+pub struct Shared {
     /// Settings of this process.
     pub config: Arc<Config>,
     /// Connections for requests.
@@ -27,10 +38,8 @@ pub struct App {
     pub log: Appender,
     /// Turns per stream, around load, decide and append.
     pub streams: StreamLocks,
-    /// The contract in force.
-    pub contracts: Arc<Contracts>,
-    /// When it was loaded.
-    pub loaded_at: DateTime<Utc>,
+    /// The contract in force, for what outlives a request.
+    pub in_force: Arc<InForce>,
     /// How far the tables that clients read have come.
     pub readers: Readers,
     /// Who is calling.
@@ -54,7 +63,7 @@ pub struct App {
 /// Tells the mirror that a peer is there.
 pub type Contact = Arc<dyn Fn(&str) + Send + Sync>;
 
-impl App {
+impl Shared {
     /// How long a write waits for the tables, and a read for a position.
     #[must_use]
     pub fn patience(&self) -> Duration {
@@ -65,5 +74,32 @@ impl App {
     #[must_use]
     pub fn metadata(&self, request: &HttpRequest, actor: Option<&str>) -> Metadata {
         Metadata { actor: actor.map(str::to_owned), request_id: request_id(request), origin: None }
+    }
+}
+
+impl App {
+    /// The process as it is now.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>) -> Self {
+        let contracts = shared.in_force.get();
+        Self { shared, contracts }
+    }
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl FromRequest for App {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let shared = request.app_data::<web::Data<Shared>>();
+        ready(shared.map(|shared| Self::new(shared.clone().into_inner())).ok_or_else(ApiError::unavailable))
     }
 }

@@ -7,7 +7,7 @@ use actix_web::web::{self, Data};
 use actix_web::{App as WebApp, HttpServer};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::app::Shared;
 use crate::auth;
 use crate::http::endpoint::no_such_route;
 use crate::http::envelope::envelope;
@@ -22,9 +22,11 @@ pub const DRAIN_SECONDS: u64 = 20;
 ///
 /// # Errors
 /// When the port can't be had.
-pub async fn run(app: App, metrics: HttpMetrics, api: bool, stop: CancellationToken) -> std::io::Result<()> {
-    let address = ("0.0.0.0", app.config.api_port);
-    let (shared, authenticator) = (Data::new(app.clone()), Data::from(app.authenticator.clone()));
+pub async fn run(app: Shared, metrics: HttpMetrics, api: bool, stop: CancellationToken) -> std::io::Result<()> {
+    let port = app.config.api_port;
+    let address = ("0.0.0.0", port);
+    let authenticator = Data::from(app.authenticator.clone());
+    let shared = Data::new(app);
     let metrics = Data::new(metrics);
     let server = HttpServer::new(move || {
         WebApp::new()
@@ -49,7 +51,7 @@ pub async fn run(app: App, metrics: HttpMetrics, api: bool, stop: CancellationTo
     .backlog(1024)
     .bind(address)?
     .run();
-    tracing::info!(port = app.config.api_port, "listening");
+    tracing::info!(port, "listening");
     let handle = server.handle();
     let draining = tokio::spawn(async move {
         stop.cancelled().await;

@@ -15,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::app::{App, Contact};
+use crate::app::{Contact, Shared};
 use crate::auth::{AuthOptions, Authenticator, delivery};
 use crate::cache::Redis;
 use crate::config::{Config, ContractSource, Problem};
-use crate::contract::{Binding, Contracts, InstanceUrl, LoadOptions};
+use crate::contract::{Binding, Contracts, Documents, InForce, InstanceUrl, LoadOptions};
 use crate::embedded::EmbeddedError;
 use crate::http::metrics::HttpMetrics;
 use crate::store::Store;
@@ -121,7 +121,8 @@ pub fn load_contracts(config: &Config) -> Result<Contracts, StartError> {
         production: config.production(),
         allow_extra: config.allow_extra_schema_data,
     };
-    let (contracts, warnings) = Contracts::load_file(&config.contract_file, &options).map_err(StartError::Contract)?;
+    let documents = Documents::read_file(&config.contract_file).map_err(StartError::Contract)?;
+    let (contracts, warnings) = Contracts::build(documents, &options).map_err(StartError::Contract)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -181,12 +182,13 @@ fn peer_client(config: &Config, key: Option<Arc<PeerKey>>, keyid: String) -> Res
 }
 
 /// What the mirror asks of the contract.
-struct Registered(Arc<Contracts>);
+struct Registered(Arc<InForce>);
 
 impl dpg_mirror::Registry for Registered {
     fn url(&self, network: &str, destination: &str) -> Option<Url> {
         let destination = InstanceUrl::parse(destination).ok()?;
-        self.0.registered_anywhere(network, &destination).and_then(|instance| Url::parse(instance.url.as_str()).ok())
+        let contracts = self.0.get();
+        contracts.registered_anywhere(network, &destination).and_then(|instance| Url::parse(instance.url.as_str()).ok())
     }
 }
 
@@ -198,7 +200,7 @@ pub async fn run(config: Config, role: Role, stop: CancellationToken) -> Result<
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let contracts = Arc::new(load_contracts(&config)?);
+    let contracts = load_contracts(&config)?;
     let store = Store::open(&config).await?;
     let result = watched(run_on(&store, config, contracts, role, stop.clone()), store.died(), stop).await;
     store.close().await;
@@ -226,7 +228,7 @@ async fn watched(
 async fn run_on(
     store: &Store,
     config: Config,
-    contracts: Arc<Contracts>,
+    contracts: Contracts,
     role: Role,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
@@ -257,7 +259,7 @@ async fn run_on(
 struct Rooms<'s> {
     store: &'s Store,
     config: Arc<Config>,
-    contracts: Arc<Contracts>,
+    in_force: Arc<InForce>,
     database: Database,
     metrics: prometheus::Registry,
     key: Option<Arc<PeerKey>>,
@@ -269,12 +271,7 @@ struct Rooms<'s> {
 }
 
 impl<'s> Rooms<'s> {
-    fn new(
-        store: &'s Store,
-        config: Config,
-        contracts: Arc<Contracts>,
-        database: Database,
-    ) -> Result<Self, StartError> {
+    fn new(store: &'s Store, config: Config, contracts: Contracts, database: Database) -> Result<Self, StartError> {
         let key = peer_key(&config)?;
         if let Some(key) = &key {
             check_peer_key(&contracts, key)?;
@@ -283,7 +280,7 @@ impl<'s> Rooms<'s> {
             store,
             peers: peer_client(&config, key.clone(), contracts.keyid())?,
             config: Arc::new(config),
-            contracts,
+            in_force: Arc::new(InForce::new(contracts)),
             metrics: prometheus::Registry::new(),
             key,
             wake: Wake::default(),
@@ -297,7 +294,7 @@ impl<'s> Rooms<'s> {
     }
 
     fn networks(&self) -> usize {
-        self.contracts.served_networks().len().max(1)
+        self.in_force.get().served_networks().len().max(1)
     }
 
     fn start_projector(&self, logged: usize) -> Result<(), StartError> {
@@ -319,7 +316,7 @@ impl<'s> Rooms<'s> {
             return Ok(Arc::new(move |instance: &str| contacts.contact(instance)));
         }
         let counters = MirrorMetrics::new(&self.metrics).map_err(setting("metrics clash"))?;
-        let registry = Arc::new(Registered(self.contracts.clone()));
+        let registry = Arc::new(Registered(self.in_force.clone()));
         let mirror = Mirror::new(lanes, self.peers.clone(), registry, counters, MirrorOptions::default());
         let (running, hints, stop) = (mirror.clone(), self.wake.subscribe(), self.stop.clone());
         self.tasks.spawn(async move { running.run(hints, stop).await });
@@ -335,7 +332,13 @@ impl<'s> Rooms<'s> {
         Ok(Appender::new(self.store.pool(&sessions)?, self.wake.clone(), AppendOptions::default(), counters))
     }
 
-    fn app(&self, role: Role, contact: Contact, log: Appender, stopping: CancellationToken) -> Result<App, StartError> {
+    fn app(
+        &self,
+        role: Role,
+        contact: Contact,
+        log: Appender,
+        stopping: CancellationToken,
+    ) -> Result<Shared, StartError> {
         if role.api {
             self.tasks.spawn(maintenance::run(self.database.clone(), self.stop.clone()));
         }
@@ -343,13 +346,12 @@ impl<'s> Rooms<'s> {
             Some(url) => Some(Redis::open(url.expose()).map_err(setting("REDIS_URL can't be used"))?),
             None => None,
         };
-        Ok(App {
+        Ok(Shared {
             config: self.config.clone(),
             database: self.database.clone(),
             log,
             streams: StreamLocks::default(),
-            contracts: self.contracts.clone(),
-            loaded_at: chrono::Utc::now(),
+            in_force: self.in_force.clone(),
             readers: self.readers.clone(),
             authenticator: Arc::new(authenticator(&self.config, self.database.clone())?),
             peers: self.peers.clone(),

@@ -1,12 +1,12 @@
 //! Loads contracts: every document is read, checked and compiled, and every problem of all of them is told at once.
 
-use std::path::Path;
-
+use chrono::Utc;
 use serde_json::Value;
 
 use super::Contracts;
 use super::bindings::Binding;
 use super::document::normalise;
+use super::documents::Documents;
 use super::instance_url::InstanceUrl;
 use super::network::Network;
 use super::pointer::{index, join};
@@ -26,36 +26,19 @@ pub struct LoadOptions {
 }
 
 impl Contracts {
-    /// Loads a file that holds one network document, or an array of them.
-    ///
-    /// # Errors
-    /// Every problem, with paths into the file's JSON.
-    pub fn load_file(path: &Path, options: &LoadOptions) -> Result<(Self, Vec<Warning>), Vec<Problem>> {
-        let refuse = |message: String| vec![Problem { path: String::new(), message }];
-        let text = std::fs::read(path).map_err(|error| refuse(format!("{} can't be read: {error}", path.display())))?;
-        let json: Value = serde_json::from_slice(&text)
-            .map_err(|error| refuse(format!("{} is not JSON: {error}", path.display())))?;
-        match json {
-            Value::Array(documents) => load(numbered(documents), options),
-            document => load(vec![(String::new(), document)], options),
-        }
-    }
-
-    /// Loads documents that are already at hand. Several are told apart in paths by their number.
+    /// Builds the contract that the documents make together. Several are told apart in paths by their number.
     ///
     /// # Errors
     /// Every problem, with paths into the documents.
-    pub fn load_documents(documents: Vec<Value>, options: &LoadOptions) -> Result<(Self, Vec<Warning>), Vec<Problem>> {
-        let mut documents = numbered(documents);
-        if let [(prefix, _)] = documents.as_mut_slice() {
-            prefix.clear();
-        }
-        load(documents, options)
+    pub fn build(documents: Documents, options: &LoadOptions) -> Result<(Self, Vec<Warning>), Vec<Problem>> {
+        let alone = documents.networks.len() == 1;
+        let numbered = documents.networks.into_iter().enumerate();
+        let prefixed = numbered.map(|(number, network)| {
+            let prefix = if alone { String::new() } else { index("", number) };
+            (prefix, network.document)
+        });
+        load(prefixed.collect(), options)
     }
-}
-
-fn numbered(documents: Vec<Value>) -> Vec<(String, Value)> {
-    documents.into_iter().enumerate().map(|(number, document)| (index("", number), document)).collect()
 }
 
 fn load(documents: Vec<(String, Value)>, options: &LoadOptions) -> Result<(Contracts, Vec<Warning>), Vec<Problem>> {
@@ -76,7 +59,8 @@ fn load(documents: Vec<(String, Value)>, options: &LoadOptions) -> Result<(Contr
         networks.push(network);
     }
     report.enter("");
-    let contracts = Contracts { networks, own_url: options.own_url.clone(), served: options.served.clone() };
+    let (own_url, served) = (options.own_url.clone(), options.served.clone());
+    let contracts = Contracts { networks, own_url, served, version: 1, loaded_at: Utc::now() };
     for (at, id) in origins {
         if contracts.network(&id).is_none() {
             let message =

@@ -1,12 +1,14 @@
 //! The network contract: what `network.json` says (CONTRACT 7 and 8), checked, resolved and compiled once at load. From
-//! then on everything here is pure: no network, no database, no clock. Only [`Contracts::load_file`] reads a file.
+//! then on everything here is pure: no network, no database, no clock. Only [`Documents::read_file`] reads a file.
 
 mod bindings;
 mod compile;
 mod document;
+mod documents;
 mod entries;
 mod event_schema;
 mod faults;
+mod in_force;
 mod inline;
 mod instance_url;
 mod instances;
@@ -32,7 +34,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 pub use bindings::{Binding, BindingsError, parse_bindings};
+pub use documents::{Documents, NetworkDocument};
 pub use entries::{Entry, EntryFilter, EntryKind};
+pub use in_force::InForce;
 pub use instance_url::{InstanceUrl, InstanceUrlError};
 pub use instances::Instance;
 pub use interaction::{EventContext, Interaction, ItemKind};
@@ -68,9 +72,22 @@ pub struct Contracts {
     networks: Vec<Network>,
     own_url: InstanceUrl,
     served: Vec<Binding>,
+    version: i64,
+    loaded_at: DateTime<Utc>,
 }
 
 impl Contracts {
+    /// The same networks as the version that Postgres knows them by.
+    #[must_use]
+    pub fn of_version(self, version: i64, loaded_at: DateTime<Utc>) -> Self {
+        Self { version, loaded_at, ..self }
+    }
+
+    /// The version of the contract (CONTRACT 8.4); 1 until Postgres gives it another.
+    pub fn version(&self) -> i64 {
+        self.version
+    }
+
     /// All loaded networks, in the order of their documents.
     pub fn networks(&self) -> &[Network] {
         &self.networks
@@ -178,9 +195,9 @@ impl Contracts {
         origins
     }
 
-    /// The documents of CONTRACT 4.19 that pass `filter`; `cached_at` is when this contract was loaded.
-    pub fn entries(&self, filter: &EntryFilter<'_>, cached_at: DateTime<Utc>) -> Vec<Entry<'_>> {
-        entries::entries(&self.networks, filter, cached_at)
+    /// The documents of CONTRACT 4.19 that pass `filter`.
+    pub fn entries(&self, filter: &EntryFilter<'_>) -> Vec<Entry<'_>> {
+        entries::entries(&self.networks, filter, self.loaded_at)
     }
 }
 

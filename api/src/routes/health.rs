@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, ServiceConfig};
+use actix_web::web::ServiceConfig;
 use dpg_eventstore::{Chain, read};
 use prometheus::{Encoder, TextEncoder};
 use serde_json::{Value, json};
@@ -20,9 +20,6 @@ const BEHIND_MS: i64 = 30_000;
 /// And makes a process that projects not ready when it is older still.
 const FAR_BEHIND_MS: i64 = 300_000;
 
-/// A contract from a local file has one version for as long as the process runs.
-const CONTRACT_VERSION: u32 = 1;
-
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
         .service(Endpoint::at("/health/live").get(live))
@@ -34,13 +31,13 @@ async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "live"}))
 }
 
-async fn ready(app: Data<App>) -> HttpResponse {
+async fn ready(app: App) -> HttpResponse {
     let (postgres, projector, redis) = tokio::join!(postgres(&app), projector(&app), redis(&app));
     let contract = json!({
         "ok": true,
         "required": true,
         "networks": app.contracts.networks().iter().map(|network| network.id()).collect::<Vec<_>>(),
-        "version": CONTRACT_VERSION,
+        "version": app.contracts.version(),
     });
     let checks = json!({"postgres": postgres, "contract": contract, "projector": projector, "redis": redis});
     let failed = |check: &Value| check["required"] == true && check["ok"] == false;
@@ -93,7 +90,7 @@ async fn redis(app: &App) -> Value {
     json!({"ok": ok, "required": false, "configured": true})
 }
 
-async fn metrics(app: Data<App>) -> Result<HttpResponse, ApiError> {
+async fn metrics(app: App) -> Result<HttpResponse, ApiError> {
     let mut text = Vec::new();
     TextEncoder::new().encode(&app.metrics.gather(), &mut text).map_err(|error| ApiError::internal(&error))?;
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text))

@@ -2,7 +2,7 @@
 //! Redis.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, ServiceConfig};
+use actix_web::web::ServiceConfig;
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -13,7 +13,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     config.service(Endpoint::at("/").get(root)).service(Endpoint::at("/.well-known/dpg-peer").get(peer));
 }
 
-async fn root(app: Data<App>) -> HttpResponse {
+async fn root(app: App) -> HttpResponse {
     let served: Vec<Value> = (app.config.served_domains.iter())
         .map(|(network, domain)| json!({"network": network, "domain": domain, "key": format!("{network}/{domain}")}))
         .collect();
@@ -28,7 +28,7 @@ async fn root(app: Data<App>) -> HttpResponse {
     }))
 }
 
-async fn peer(app: Data<App>) -> HttpResponse {
+async fn peer(app: App) -> HttpResponse {
     HttpResponse::Ok().json(json!({
         "instance_url": app.contracts.own_url().as_str(),
         "software": "dpg",

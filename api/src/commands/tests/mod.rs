@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::payload::{ItemRef, LoadedAction, Party};
-use crate::contract::{Contracts, InstanceUrl, LoadOptions, parse_bindings};
+use crate::contract::{Contracts, Documents, InstanceUrl, LoadOptions, parse_bindings};
 use crate::http::ApiError;
 
 const FARM: &str = "https://a.example.org";
@@ -33,7 +33,7 @@ fn load(served: &str) -> Contracts {
         production: false,
         allow_extra: false,
     };
-    Contracts::load_documents(vec![network()], &options).unwrap().0
+    Contracts::build(Documents::local(vec![network()]), &options).unwrap().0
 }
 
 fn network() -> Value {

@@ -6,7 +6,9 @@ fn several_networks_in_one_file() {
         {"from_network": "yellow_dot", "from_domain": "student", "to_domain": "shop", "requirement_schema": {}}]}}});
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), json!([yellow_dot(), green]).to_string()).unwrap();
-    let (contracts, _) = Contracts::load_file(file.path(), &options("yellow_dot/student,green_dot/shop")).unwrap();
+    let (contracts, _) = Documents::read_file(file.path())
+        .and_then(|read| Contracts::build(read, &options("yellow_dot/student,green_dot/shop")))
+        .unwrap();
     assert_eq!(contracts.networks().iter().map(Network::id).collect::<Vec<_>>(), ["yellow_dot", "green_dot"]);
     let target = ItemKind { network: "green_dot", domain: "shop", item_type: "t" };
     assert!(contracts.interaction("ask", kind("student", "profile_1.0"), target).is_some());
@@ -14,12 +16,16 @@ fn several_networks_in_one_file() {
     assert!(contracts.interaction("ask", green, target).is_none());
 
     std::fs::write(file.path(), json!([{"id": "a"}, {"id": "a"}, {"id": 5}]).to_string()).unwrap();
-    let problems = Contracts::load_file(file.path(), &options("a/b")).unwrap_err();
+    let problems =
+        Documents::read_file(file.path()).and_then(|read| Contracts::build(read, &options("a/b"))).unwrap_err();
     assert_eq!(problems.iter().map(|problem| problem.path.as_str()).collect::<Vec<_>>(), ["/1/id", "/2/id"]);
     std::fs::write(file.path(), "{").unwrap();
-    assert_eq!(Contracts::load_file(file.path(), &options("a/b")).unwrap_err().len(), 1);
-    assert!(Contracts::load_file(std::path::Path::new("/nonexistent/network.json"), &options("a/b")).is_err());
-    assert!(Contracts::load_documents(Vec::new(), &options("a/b")).is_err());
+    assert_eq!(
+        Documents::read_file(file.path()).and_then(|read| Contracts::build(read, &options("a/b"))).unwrap_err().len(),
+        1
+    );
+    assert!(Documents::read_file(std::path::Path::new("/nonexistent/network.json")).is_err());
+    assert!(Contracts::build(Documents::local(Vec::new()), &options("a/b")).is_err());
 }
 
 #[test]
@@ -126,7 +132,7 @@ fn serving_what_nobody_registered() {
     let (_, warnings) = load(&yellow_dot(), &here);
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     here.production = true;
-    let problems = Contracts::load_documents(vec![yellow_dot()], &here).unwrap_err();
+    let problems = Contracts::build(Documents::local(vec![yellow_dot()]), &here).unwrap_err();
     assert_eq!(problems.len(), 1);
     assert!(problems[0].message.contains("yellow_dot/tutor"));
 }
@@ -233,10 +239,10 @@ mod any_document {
             let mut whole = yellow_dot();
             whole["$defs"] = json!({});
             *whole.pointer_mut(place).unwrap() = document;
-            if let Ok((contracts, _)) = Contracts::load_documents(vec![whole], &options("yellow_dot/student")) {
+            if let Ok((contracts, _)) = Contracts::build(Documents::local(vec![whole]), &options("yellow_dot/student")) {
                 for network in contracts.networks() {
                     // What is emitted can be loaded in its turn.
-                    let again = Contracts::load_documents(vec![network.document().clone()], &options("yellow_dot/student"));
+                    let again = Contracts::build(Documents::local(vec![network.document().clone()]), &options("yellow_dot/student"));
                     prop_assert!(again.is_ok(), "{again:?}");
                 }
             }

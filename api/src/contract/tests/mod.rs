@@ -21,11 +21,11 @@ pub(super) fn options(served: &str) -> LoadOptions {
 }
 
 pub(super) fn load(document: &Value, options: &LoadOptions) -> (Contracts, Vec<Warning>) {
-    Contracts::load_documents(vec![document.clone()], options).unwrap()
+    Contracts::build(Documents::local(vec![document.clone()]), options).unwrap()
 }
 
 pub(super) fn problems(document: &Value, options: &LoadOptions) -> Vec<String> {
-    let problems = Contracts::load_documents(vec![document.clone()], options).unwrap_err();
+    let problems = Contracts::build(Documents::local(vec![document.clone()]), options).unwrap_err();
     problems.into_iter().map(|problem| problem.path).collect()
 }
 
@@ -130,8 +130,8 @@ fn interactions_come_from_the_targets_network() {
 #[test]
 fn entries_are_sorted_filtered_and_complete() {
     let (contracts, _) = load(&yellow_dot(), &options("yellow_dot/student"));
-    let at = chrono::DateTime::from_timestamp_millis(1_795_225_984_435).unwrap();
-    let all = contracts.entries(&EntryFilter::default(), at);
+    let contracts = contracts.of_version(1, chrono::DateTime::from_timestamp_millis(1_795_225_984_435).unwrap());
+    let all = contracts.entries(&EntryFilter::default());
     let keys: Vec<_> = all.iter().map(|entry| entry.cache_key.as_str()).collect();
     assert!(keys.is_sorted() && keys.len() == 3);
     let config = all.iter().find(|entry| entry.kind == EntryKind::NetworkConfig).unwrap();
@@ -141,10 +141,10 @@ fn entries_are_sorted_filtered_and_complete() {
     assert_eq!(written["cached_at"], "2026-11-21T01:53:04.435Z");
     assert_eq!(written["kind"], "network_config");
     let filter = EntryFilter { domain: Some("tutor"), network: Some(""), ..EntryFilter::default() };
-    let tutors = contracts.entries(&filter, at);
+    let tutors = contracts.entries(&filter);
     assert_eq!(tutors.len(), 1);
     assert_eq!((tutors[0].domain, tutors[0].item_type), (Some("tutor"), Some("profile_1.0")));
-    assert!(contracts.entries(&EntryFilter { network: Some("x"), ..filter }, at).is_empty());
+    assert!(contracts.entries(&EntryFilter { network: Some("x"), ..filter }).is_empty());
 }
 
 #[test]
@@ -157,5 +157,5 @@ fn a_document_with_a_source_names_its_schemas_by_it() {
     let expected = "https://r.example/network.json#/item_schemas/yellow_dot/student/a%20b%2Fc";
     assert_eq!(item_type.schema_url(), expected);
     let filter = EntryFilter { schema_url: Some(expected), ..EntryFilter::default() };
-    assert_eq!(contracts.entries(&filter, chrono::DateTime::UNIX_EPOCH).len(), 1);
+    assert_eq!(contracts.entries(&filter).len(), 1);
 }

@@ -1,6 +1,5 @@
 //! `GET /api/v1/action/fetch` (CONTRACT 4.13).
 
-use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
@@ -15,7 +14,7 @@ use crate::queries::actions::{self, ActionFilter, Ownership};
 use crate::reads::{page_request, wait_for};
 use crate::writes::OF_ACTIONS;
 
-pub(super) async fn handle(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn handle(app: App, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let caller = app.authenticator.user(request.headers()).await?;
     let query = Query::parse(request.query_string());
     let (position, (filter, page)) = collect(|faults| {

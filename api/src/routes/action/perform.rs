@@ -1,7 +1,7 @@
 //! `POST /api/v1/action/perform` (CONTRACT 4.9), on the source instance.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Payload};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::idempotency::{Progress, Record};
 use serde_json::{Map, Value};
@@ -29,7 +29,7 @@ struct Wanted {
     requirements: Map<String, Value>,
 }
 
-pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+pub(super) async fn handle(app: App, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let caller = app.authenticator.user(request.headers()).await?;
     let body = read_json(&request, payload).await?;
     let (key, wanted) = collect(|faults| {

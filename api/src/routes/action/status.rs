@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Payload};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::idempotency::{Progress, Record};
 use uuid::Uuid;
@@ -24,7 +24,7 @@ use crate::writes::{Answer, Keyed, OF_ACTIONS, Tried, answer, keyed};
 
 const ROUTE: &str = "action/update-status";
 
-pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+pub(super) async fn handle(app: App, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let caller = app.authenticator.user(request.headers()).await?;
     let body = read_json(&request, payload).await?;
     let (key, (action_id, change)) = collect(|faults| {

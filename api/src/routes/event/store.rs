@@ -1,6 +1,6 @@
 //! `POST /api/v1/event/store` (CONTRACT 4.14): the mirror inlet. User credentials are neither needed nor looked at.
 
-use actix_web::web::{Data, Payload};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::app::App;
@@ -11,7 +11,7 @@ use crate::network::mirrored::{read_event, store};
 use crate::network::trust::{Claim, credentials};
 use crate::writes::{OF_ACTIONS, mirrored_answer};
 
-pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+pub(super) async fn handle(app: App, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let bytes = read_bytes(payload).await?;
     let credentials = credentials(&app, &request, &bytes)?;
     let body = json_of(&request, &bytes)?;

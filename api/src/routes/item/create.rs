@@ -1,7 +1,7 @@
 //! `POST /api/v1/item/create` (CONTRACT 4.4).
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Payload};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::idempotency::{Progress, Record};
 use dpg_eventstore::{Appended, Command, read};
@@ -24,7 +24,7 @@ use crate::writes::{Answer, Keyed, OF_ITEMS, Tried, answer, keyed};
 
 const ROUTE: &str = "item/create";
 
-pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+pub(super) async fn handle(app: App, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let caller = app.authenticator.user(request.headers()).await?;
     let body = read_json(&request, payload).await?;
     let (key, created_by, new) = collect(|faults| {

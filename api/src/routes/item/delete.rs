@@ -1,6 +1,6 @@
 //! `DELETE /api/v1/item/:itemId` (CONTRACT 4.7).
 
-use actix_web::web::{Data, Payload};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::{Appended, Command, Metadata};
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use crate::http::headers::{IfMatch, if_match};
 use crate::http::scalars::uuid;
 use crate::writes::{Answer, OF_ALL, TRIES, answer, before_retry};
 
-pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+pub(super) async fn handle(app: App, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let caller = app.authenticator.user(request.headers()).await?;
     read_bytes(payload).await?;
     let (item, condition) =

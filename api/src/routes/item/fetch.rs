@@ -1,7 +1,6 @@
 //! `GET /api/v1/item/fetch` (CONTRACT 4.5): the caller's own items, private values merged in.
 
 use actix_web::http::header::ETAG;
-use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
@@ -19,7 +18,7 @@ use crate::queries::items::{self, ItemRow};
 use crate::reads::{page_request, wait_for};
 use crate::writes::OF_ITEMS;
 
-pub(super) async fn handle(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn handle(app: App, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let caller = app.authenticator.user(request.headers()).await?;
     let query = Query::parse(request.query_string());
     let (position, (filter, page)) = collect(|faults| {

@@ -1,6 +1,5 @@
 //! `GET /api/v1/item/:itemId/history` (CONTRACT 4.8): every version, oldest first, read from the log.
 
-use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::{StoredEvent, read};
 use serde::Deserialize;
@@ -20,7 +19,7 @@ use crate::queries::cursor::{Cursor, KeyType};
 use crate::queries::{Meta, Start};
 use crate::reads::page_request;
 
-pub(super) async fn handle(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn handle(app: App, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let caller = app.authenticator.user(request.headers()).await?;
     let query = Query::parse(request.query_string());
     let (item, page) =

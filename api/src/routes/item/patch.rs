@@ -1,7 +1,7 @@
 //! `PATCH /api/v1/item/:itemId` (CONTRACT 4.6).
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Payload};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::{Appended, Command, Metadata};
 use serde_json::json;
@@ -21,7 +21,7 @@ use crate::http::scalars::{text, uuid, value};
 use crate::network::held::private_half;
 use crate::writes::{Answer, OF_ITEMS, TRIES, answer, before_retry};
 
-pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+pub(super) async fn handle(app: App, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let caller = app.authenticator.user(request.headers()).await?;
     let body = read_json(&request, payload).await?;
     let (item, condition, change) = collect(|faults| {

@@ -1,7 +1,7 @@
 //! `POST /api/v1/network/action/perform` (CONTRACT 4.10), on the target instance.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Payload};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::Metadata;
 use dpg_eventstore::idempotency::{Progress, Record};
@@ -41,7 +41,7 @@ fn read(f: &mut Fields<'_>) -> Body {
     }
 }
 
-pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+pub(super) async fn handle(app: App, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let PeerCall { credentials, key, json, body } = read_call(&app, &request, payload, read).await?;
     let source = &body.source.item;
     let claim = Claim {

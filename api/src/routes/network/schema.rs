@@ -2,12 +2,12 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path};
+use actix_web::web::Path;
 
 use crate::app::App;
 use crate::http::ApiError;
 
-pub(super) async fn handle(app: Data<App>, path: Path<(String, String, String)>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn handle(app: App, path: Path<(String, String, String)>) -> Result<HttpResponse, ApiError> {
     let (network, domain, item_type) = path.into_inner();
     let not_found = |code, message: String| ApiError::new(StatusCode::NOT_FOUND, code, message);
     if app.contracts.network(&network).is_none() {

@@ -1,6 +1,5 @@
 //! `GET /api/v1/network/schemas` (CONTRACT 4.19): the loaded contracts and schemas.
 
-use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::app::App;
@@ -9,12 +8,12 @@ use crate::http::ApiError;
 use crate::http::fields::{Fields, read_query};
 use crate::http::scalars::text;
 
-pub(super) async fn handle(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn handle(app: App, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let wanted =
         read_query(&request, |f| ["network", "domain", "item_type", "schema_url"].map(|name| filter(f, name)))?;
     let [network, domain, item_type, schema_url] = wanted.each_ref().map(Option::as_deref);
     let wanted = EntryFilter { network, domain, item_type, schema_url };
-    Ok(HttpResponse::Ok().json(app.contracts.entries(&wanted, app.loaded_at)))
+    Ok(HttpResponse::Ok().json(app.contracts.entries(&wanted)))
 }
 
 /// An exact match; an empty one is no filter.

@@ -1,7 +1,7 @@
 //! `POST /api/v1/network/action/update-status` (CONTRACT 4.12): a source instance passes on its owner's status change.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Payload};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::Metadata;
 use uuid::Uuid;
@@ -39,7 +39,7 @@ fn read(f: &mut Fields<'_>) -> Body {
     }
 }
 
-pub(super) async fn handle(app: Data<App>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+pub(super) async fn handle(app: App, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let PeerCall { credentials, key, json, body } = read_call(&app, &request, payload, read).await?;
     let source = &body.source.item;
     let claim = Claim {
