@@ -5,6 +5,7 @@ pub mod actions;
 mod conditions;
 pub mod cursor;
 pub mod events;
+pub mod histories;
 pub mod items;
 pub mod mirrored;
 pub mod nonces;
