@@ -350,6 +350,7 @@ impl<'s> Rooms<'s> {
         let match_score =
             self.config.scoring.as_ref().map(|scoring| MatchScore::new(scoring, self.config.peer_timeout));
         let authenticator = authenticator(&self.config, self.database.clone())?;
+        authenticator.register(&self.metrics).map_err(setting("metrics clash"))?;
         Ok(Shared {
             config: self.config.clone(),
             database: self.database.clone(),

@@ -3,6 +3,7 @@
 mod api_keys;
 mod codes;
 mod origins;
+mod passwords;
 mod sessions;
 mod sign_in;
 
