@@ -179,9 +179,12 @@ async fn who_proves_the_email_gets_the_account_to_themselves() {
 /// Waits until a statement waits for a lock.
 async fn somebody_waits(watcher: &Client) {
     let query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    while watcher.query_one(query, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let waiting = async {
+        while watcher.query_one(query, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("somebody waits for the lock");
 }
 
 #[actix_web::test]
