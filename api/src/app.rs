@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::contract::{Contracts, InForce};
 use crate::http::ApiError;
 use crate::http::envelope::request_id;
+use crate::match_score::MatchScore;
 
 /// The process as one request sees it: the contract that was in force when it came is its law to the end, whatever is
 /// loaded meanwhile. Handlers take it as an argument. Cheap to clone.
@@ -48,6 +49,8 @@ pub struct Shared {
     pub peers: PeerClient,
     /// Called when a peer has made contact: what waits for it may be sent again.
     pub contact: Contact,
+    /// The scoring service, if one is configured.
+    pub match_score: Option<MatchScore>,
     /// The page store, if one is configured.
     pub redis: Option<Redis>,
     /// Our public keys, for information.

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::Shared;
 use crate::auth;
+use crate::http::cors::{Cors, preflight};
 use crate::http::endpoint::no_such_route;
 use crate::http::envelope::envelope;
 use crate::http::metrics::{HttpMetrics, measured};
@@ -26,6 +27,8 @@ pub async fn run(app: Shared, metrics: HttpMetrics, api: bool, stop: Cancellatio
     let port = app.config.api_port;
     let address = ("0.0.0.0", port);
     let authenticator = Data::from(app.authenticator.clone());
+    let config = &app.config;
+    let cors = Data::new(Cors::new(&config.allowed_origins, config.localhost_origins, app.in_force.clone()));
     let shared = Data::new(app);
     let metrics = Data::new(metrics);
     let server = HttpServer::new(move || {
@@ -33,6 +36,7 @@ pub async fn run(app: Shared, metrics: HttpMetrics, api: bool, stop: Cancellatio
             .app_data(shared.clone())
             .app_data(authenticator.clone())
             .app_data(metrics.clone())
+            .app_data(cors.clone())
             .configure(routes::configure_health)
             .configure(|config| {
                 if api {
@@ -41,6 +45,7 @@ pub async fn run(app: Shared, metrics: HttpMetrics, api: bool, stop: Cancellatio
                 }
             })
             .default_service(web::to(no_such_route))
+            .wrap(from_fn(preflight))
             .wrap(from_fn(measured))
             .wrap(from_fn(envelope))
     })

@@ -22,6 +22,7 @@ use crate::config::{Config, ContractSource, Problem};
 use crate::contract::{Binding, Contracts, Documents, InForce, InstanceUrl, LoadOptions};
 use crate::embedded::EmbeddedError;
 use crate::http::metrics::HttpMetrics;
+use crate::match_score::MatchScore;
 use crate::store::Store;
 use crate::{maintenance, server};
 
@@ -346,6 +347,10 @@ impl<'s> Rooms<'s> {
             Some(url) => Some(Redis::open(url.expose()).map_err(setting("REDIS_URL can't be used"))?),
             None => None,
         };
+        let match_score =
+            self.config.scoring.as_ref().map(|scoring| MatchScore::new(scoring, self.config.peer_timeout));
+        let authenticator = authenticator(&self.config, self.database.clone())?;
+        authenticator.register(&self.metrics).map_err(setting("metrics clash"))?;
         Ok(Shared {
             config: self.config.clone(),
             database: self.database.clone(),
@@ -353,9 +358,10 @@ impl<'s> Rooms<'s> {
             streams: StreamLocks::default(),
             in_force: self.in_force.clone(),
             readers: self.readers.clone(),
-            authenticator: Arc::new(authenticator(&self.config, self.database.clone())?),
+            authenticator: Arc::new(authenticator),
             peers: self.peers.clone(),
             contact,
+            match_score: match_score.transpose().map_err(setting("DPG_SCORING_ENDPOINT can't be used"))?,
             redis,
             own_public_keys: self.key.iter().map(|key| key.public_key().to_string()).collect(),
             projects: role.projector,

@@ -12,6 +12,7 @@ pub mod pair;
 pub mod peer;
 pub mod port;
 pub mod proxy;
+pub mod signature;
 pub mod wait;
 
 pub use client::{Answer, Client, User};

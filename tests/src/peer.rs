@@ -20,6 +20,19 @@ pub struct Received {
     pub body: Value,
 }
 
+impl Received {
+    /// A header's text; the name in lower case.
+    ///
+    /// # Panics
+    /// When it was not sent.
+    #[track_caller]
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str()).unwrap_or_else(|| panic!("no {name}: {self:?}"))
+    }
+}
+
 /// What to answer.
 #[derive(Debug, Clone)]
 pub struct Reply {

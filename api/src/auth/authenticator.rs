@@ -12,6 +12,7 @@ use super::credential::{Credential, CredentialReader};
 use super::error::{SetupError, StoreError, invalid_api_key, rate_limited, unauthorized};
 use super::options::AuthOptions;
 use super::origin::Origins;
+use super::passwords::Passwords;
 use super::probe::Probe;
 use super::sessions::{self, SessionLookup};
 use super::token::{Signer, Token};
@@ -72,6 +73,7 @@ pub struct Authenticator {
     pub(super) database: Database,
     pub(super) options: AuthOptions,
     pub(super) reader: CredentialReader,
+    pub(super) passwords: Passwords,
     sessions: Probe<SessionLookup>,
     keys: Probe<KeyLookup>,
 }
@@ -98,7 +100,15 @@ impl Authenticator {
         };
         let sessions = Probe::start(SessionLookup { database: database.clone(), time_out: TIME_OUT });
         let keys = Probe::start(KeyLookup { database: database.clone(), time_out: TIME_OUT });
-        Ok(Self { database, options, reader, sessions, keys })
+        Ok(Self { database, options, reader, passwords: Passwords::new()?, sessions, keys })
+    }
+
+    /// Adds what is counted here to what `/metrics` prints.
+    ///
+    /// # Errors
+    /// When a metric of the same name is registered already.
+    pub fn register(&self, registry: &prometheus::Registry) -> prometheus::Result<()> {
+        registry.register(Box::new(self.passwords.runs().clone()))
     }
 
     /// The user of a request that needs one.

@@ -40,8 +40,9 @@ impl CredentialReader {
 
     /// The outer `None`: no bearer credential at all.
     pub(super) fn bearer(&self, headers: &HeaderMap) -> Option<Option<Token>> {
-        let value = headers.get(header::AUTHORIZATION)?.to_str().unwrap_or_default().trim();
-        let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
+        // Whatever it holds, a bearer credential decides alone; what is no text is no token of ours.
+        let value = String::from_utf8_lossy(headers.get(header::AUTHORIZATION)?.as_bytes());
+        let (scheme, rest) = value.trim().split_once(' ').unwrap_or((value.trim(), ""));
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }

@@ -15,6 +15,9 @@ pub enum SetupError {
     /// `CREATE_TEST_OTP` in production would let anybody sign in as anybody.
     #[error("CREATE_TEST_OTP is refused in production")]
     TestCodesInProduction,
+    /// A metric has the name of another.
+    #[error("the metrics of authentication could not be made")]
+    Metrics(#[from] prometheus::Error),
     /// An empty secret signs nothing.
     #[error("AUTH_SECRET must have at least 8 characters")]
     Secret,
@@ -84,6 +87,11 @@ pub(super) fn unauthorized() -> ApiError {
 /// 403 for a key that is unknown, expired, disabled or of a banned user: not told apart.
 pub(super) fn invalid_api_key() -> ApiError {
     ApiError::new(StatusCode::FORBIDDEN, "INVALID_API_KEY", "This API key is not valid.")
+}
+
+/// 403 for whoever has proven to be a banned user.
+pub(super) fn banned() -> ApiError {
+    ApiError::new(StatusCode::FORBIDDEN, "BANNED_USER", "This account is banned.")
 }
 
 /// 429 with the seconds after which a call is admitted again.

@@ -1,7 +1,7 @@
 //! API keys (CONTRACT 10.8). The clear key is shown once; the store has its hash.
 
 use chrono::{DateTime, Utc};
-use dpg_eventstore::{Client, Database};
+use dpg_eventstore::{Client, Database, Transaction};
 use rand::Rng;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -104,12 +104,12 @@ pub fn default_prefix(instance_name: &str) -> String {
     prefix
 }
 
-pub(super) async fn insert(client: &Client, user_id: &str, new: NewKey) -> Result<ApiKey, StoreError> {
+pub(super) async fn insert(transaction: &Transaction<'_>, user_id: &str, new: NewKey) -> Result<ApiKey, StoreError> {
     let key = random_key(&new.prefix);
     let start: String = key.chars().take(6).collect();
     let expires_in = new.expires_in.map(f64::from);
     let metadata = new.metadata.map(Value::Object);
-    let row = client
+    let row = transaction
         .query_one(
             queries::CREATE_KEY,
             &[
@@ -187,7 +187,9 @@ pub async fn create(
     let mut client = database.client().await.map_err(StoreError::from)?;
     let (user_id, user_created) = owner(&mut client, user, create_user).await?;
     let new = NewKey { name: name.to_owned(), prefix, expires_in: None, metadata: None };
-    let made = insert(&client, &user_id, new).await?;
+    let transaction = client.transaction().await.map_err(StoreError::from)?;
+    let made = insert(&transaction, &user_id, new).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
     Ok(ClearKey { id: made.id, key: made.key.unwrap_or_default(), user_id, user_created })
 }
 

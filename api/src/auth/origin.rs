@@ -5,9 +5,7 @@ use std::collections::HashSet;
 use actix_web::http::header::{self, HeaderMap};
 
 use super::options::AuthOptions;
-
-/// The development servers of the existing user interfaces, CONTRACT 9.2.
-const LOCALHOST: [&str; 3] = ["http://localhost:3000", "http://localhost:5173", "http://localhost:2742"];
+use crate::http::cors::LOCALHOST_ORIGINS;
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +31,7 @@ impl Origins {
         let mut allowed: HashSet<String> = options.allowed_origins.iter().cloned().collect();
         allowed.insert(options.base_url.origin().ascii_serialization());
         if options.localhost_origins && !options.production {
-            allowed.extend(LOCALHOST.map(str::to_owned));
+            allowed.extend(LOCALHOST_ORIGINS.map(str::to_owned));
         }
         // An opaque base URL would allow every sandboxed page.
         allowed.remove("null");

@@ -51,6 +51,20 @@ pub(super) const VERIFY_PHONE: &str = concat!(
     user_columns!()
 );
 
+// Passwords.
+
+pub(super) const STORE_PASSWORD: &str = "insert into password_credentials (user_id, hash) values ($1, $2)";
+
+pub(super) const PASSWORD_BY_EMAIL: &str = concat!(
+    "select ",
+    user_columns!(),
+    ", p.hash as password_hash from users u left join password_credentials p on p.user_id = u.id \
+      where lower(u.email) = $1"
+);
+
+/// The lock makes the first proof of the e-mail wait for the session that is about to start, and revoke it.
+pub(super) const HOLD_PASSWORD: &str = "select from password_credentials where user_id = $1 and hash = $2 for share";
+
 pub(super) const DELETE_PASSWORD: &str = "delete from password_credentials where user_id = $1";
 
 pub(super) const DELETE_SESSIONS_OF_USER: &str = "delete from sessions where user_id = $1";
@@ -81,6 +95,10 @@ pub(super) const SESSION_WITH_USER: &str = concat!(
 pub(super) const EXTEND_SESSION: &str = "update sessions \
         set expires_at = now() + make_interval(secs => $2), updated_at = now() \
       where token_hash = $1 and extends and updated_at < now() - interval '1 day' and expires_at > now()";
+
+/// The lock makes a revocation wait for what is done in the session's name, and undo it.
+pub(super) const HOLD_SESSION: &str =
+    "select from sessions where token_hash = $1 and user_id = $2 and expires_at > now() for share";
 
 pub(super) const DELETE_SESSION: &str = "delete from sessions where token_hash = $1";
 

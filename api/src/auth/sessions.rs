@@ -38,6 +38,11 @@ pub(super) async fn end(client: &Client, token: &Token) -> Result<bool, StoreErr
     Ok(client.execute(queries::DELETE_SESSION, &[&token.hash().as_slice()]).await? > 0)
 }
 
+/// Whether a session still lives, which it then does until the transaction ends.
+pub(super) async fn hold(transaction: &Transaction<'_>, token: &Token, user_id: &str) -> Result<bool, StoreError> {
+    Ok(transaction.query_opt(queries::HOLD_SESSION, &[&token.hash().as_slice(), &user_id]).await?.is_some())
+}
+
 /// Extends a session that was last extended more than a day ago.
 pub(super) async fn extend(client: &Client, hash: &TokenHash) -> Result<(), StoreError> {
     client.execute(queries::EXTEND_SESSION, &[&hash.as_slice(), &LIFETIME]).await?;

@@ -19,6 +19,8 @@ pub struct Instance {
     pub name: Option<String>,
     /// First registered spelling: the one that is called.
     pub url: InstanceUrl,
+    /// The origins of all its spellings: to a browser, aliases of one host are different origins.
+    pub origins: Vec<String>,
     /// `public_key` and `public_keys` of all its entries, as written. A key that can't be read is kept: an instance that
     /// has one must not pass for an instance without.
     pub public_keys: Vec<String>,
@@ -65,10 +67,12 @@ fn read_instance(entry: &Value) -> Option<Instance> {
         }
     }
     let custom = entry.get("custom_item_schema_urls").and_then(Value::as_object);
+    let url = InstanceUrl::parse(text("instance_url")?).ok()?;
     Some(Instance {
         domain_id: text("domain_id")?.to_owned(),
         name: text("instance_name").map(str::to_owned),
-        url: InstanceUrl::parse(text("instance_url")?).ok()?,
+        origins: vec![url.origin().to_owned()],
+        url,
         public_keys,
         custom_item_schema_urls: custom
             .into_iter()
@@ -89,6 +93,11 @@ fn fold(first: &mut Instance, again: Instance, at: &str, report: &mut Report) {
         report.warning(&join(at, "instance_name"), format!("an earlier entry calls this instance {name:?}"));
     }
     first.name = first.name.take().or(again.name);
+    for origin in again.origins {
+        if !first.origins.contains(&origin) {
+            first.origins.push(origin);
+        }
+    }
     for key in again.public_keys {
         if !first.public_keys.contains(&key) {
             first.public_keys.push(key);
@@ -122,6 +131,7 @@ mod tests {
         ]));
         assert_eq!(instances.len(), 2);
         assert_eq!(instances[0].url.as_str(), "http://127.0.0.1:1");
+        assert_eq!(instances[0].origins, ["http://127.0.0.1:1", "http://localhost:1"]);
         assert_eq!(instances[0].public_keys, [KEY, "ed25519:x"]);
         assert_eq!(instances[0].name.as_deref(), Some("A"));
         assert!(report.problems.is_empty());

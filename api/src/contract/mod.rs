@@ -178,7 +178,7 @@ impl Contracts {
         let mut origins = Vec::new();
         let mut add = |network: &str, domain: &str| {
             let instances = self.network(network).into_iter().flat_map(|network| network.instances(domain));
-            origins.extend(instances.map(|instance| instance.url.origin().to_owned()));
+            origins.extend(instances.flat_map(|instance| instance.origins.iter().cloned()));
         };
         for Binding { network, domain } in &self.served {
             add(network, domain);

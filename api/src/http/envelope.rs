@@ -13,10 +13,12 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY};
 use actix_web::middleware::Next;
+use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 use futures_util::FutureExt;
 use tracing::Instrument;
 
+use super::cors::{Cors, Grant};
 use super::error::{ApiError, JSON};
 
 /// `x-request-id`, on every answer.
@@ -49,6 +51,21 @@ impl RequestId {
     }
 }
 
+/// What the headers of every answer to one request are made of.
+#[derive(Debug)]
+struct Common {
+    id: RequestId,
+    grant: Option<Grant>,
+}
+
+impl Common {
+    fn of(request: &ServiceRequest) -> Self {
+        let headers = request.headers();
+        let cors = request.app_data::<Data<Cors>>();
+        Self { id: RequestId::of(headers), grant: cors.and_then(|cors| cors.grant(headers)) }
+    }
+}
+
 /// The id of this request; `None` only where the middleware is not in place.
 #[must_use]
 pub fn request_id(request: &HttpRequest) -> Option<String> {
@@ -69,7 +86,8 @@ pub async fn envelope<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
-    let id = RequestId::of(request.headers());
+    let common = Common::of(&request);
+    let id = &common.id;
     let started = Instant::now();
     let span =
         tracing::info_span!("request", request_id = id.as_str(), method = %request.method(), path = request.path());
@@ -78,14 +96,14 @@ pub async fn envelope<B: MessageBody + 'static>(
     let _entered = span.enter();
     let response = match answer {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => return Err(Unanswered { error: as_api_error(&error), id }.into()),
+        Ok(Err(error)) => return Err(Unanswered { error: as_api_error(&error), common }.into()),
         Err(_panic) => {
             tracing::error!("a handler panicked");
-            return Err(Unanswered { error: ApiError::unforeseen(), id }.into());
+            return Err(Unanswered { error: ApiError::unforeseen(), common }.into());
         }
     };
-    let mut response = with_envelope(response, &id);
-    complete_headers(response.headers_mut(), &id);
+    let mut response = with_envelope(response, id);
+    complete_headers(response.headers_mut(), &common);
     log_answer(response.status(), started);
     Ok(response)
 }
@@ -132,9 +150,13 @@ fn as_api_error(error: &Error) -> ApiError {
     }
 }
 
-/// `x-request-id` and `vary: Origin` always; the charset where JSON goes out without it.
-fn complete_headers(headers: &mut HeaderMap, id: &RequestId) {
-    headers.insert(X_REQUEST_ID, id.header.clone());
+/// `x-request-id` and `vary: Origin` always, what lets an allowed page read the answer; the charset where JSON goes out
+/// without it.
+fn complete_headers(headers: &mut HeaderMap, common: &Common) {
+    headers.insert(X_REQUEST_ID, common.id.header.clone());
+    if let Some(grant) = &common.grant {
+        grant.write(headers);
+    }
     let varies = headers.get_all(VARY).any(|value| {
         value.to_str().is_ok_and(|names| names.split(',').any(|name| name.trim().eq_ignore_ascii_case("origin")))
     });
@@ -159,7 +181,7 @@ fn log_answer(status: StatusCode, started: Instant) {
 #[derive(Debug)]
 struct Unanswered {
     error: ApiError,
-    id: RequestId,
+    common: Common,
 }
 
 impl std::fmt::Display for Unanswered {
@@ -175,7 +197,7 @@ impl ResponseError for Unanswered {
 
     fn error_response(&self) -> HttpResponse<BoxBody> {
         let mut response = self.error.error_response();
-        complete_headers(response.headers_mut(), &self.id);
-        response.set_body(BoxBody::new(self.error.body(Some(self.id.as_str()))))
+        complete_headers(response.headers_mut(), &self.common);
+        response.set_body(BoxBody::new(self.error.body(Some(self.common.id.as_str()))))
     }
 }

@@ -6,6 +6,7 @@
 pub mod body;
 pub mod client;
 pub mod coordinates;
+pub mod cors;
 pub mod endpoint;
 pub mod envelope;
 pub mod error;

@@ -11,7 +11,7 @@ use super::fields::{Place, Source};
 use crate::contract::InstanceUrl;
 
 /// The longest instance or schema URL, in bytes.
-const MAX_URL: usize = 2048;
+pub const MAX_URL: usize = 2048;
 
 /// A string of so many characters.
 pub fn text(length: RangeInclusive<usize>) -> impl FnOnce(&mut Place<'_>) -> Option<String> {

@@ -4,6 +4,7 @@ pub(crate) mod action;
 mod event;
 mod health;
 mod item;
+mod match_score;
 mod network;
 mod peers;
 mod root;
@@ -21,6 +22,7 @@ pub fn configure(config: &mut ServiceConfig) {
     item::configure(config);
     action::configure(config);
     event::configure(config);
+    match_score::configure(config);
     network::configure(config);
     peers::configure(config);
 }

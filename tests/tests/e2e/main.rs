@@ -1,13 +1,16 @@
 //! End to end: the real binary, real Postgres and Redis, several instances, faults between them. A module per promise.
 
+mod auth;
 mod bad_input;
 mod commands;
+mod cors;
 mod edges;
 mod harness;
 mod health;
 mod idempotency;
 mod kills;
 mod limits;
+mod match_score;
 mod mirroring;
 mod ownership;
 mod poison;

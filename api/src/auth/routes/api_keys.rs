@@ -5,9 +5,12 @@ use actix_web::http::header::HeaderMap;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
-use crate::auth::authenticator::{Authenticator, Caller, Via};
-use crate::auth::error::unauthorized;
+use crate::auth::authenticator::{Authenticator, Caller};
+use crate::auth::credential::Credential;
+use crate::auth::error::{StoreError, unauthorized};
 use crate::auth::keys::{self, NewKey};
+use crate::auth::sessions;
+use crate::auth::token::Token;
 use crate::http::ApiError;
 use crate::http::body::read_json;
 use crate::http::fields::{Place, read_body};
@@ -20,7 +23,7 @@ pub(super) async fn create(
     auth: web::Data<Authenticator>,
 ) -> Result<HttpResponse, ApiError> {
     auth.check_origin(request.headers())?;
-    let caller = session_caller(&auth, request.headers()).await?;
+    let (caller, token) = session_caller(&auth, request.headers()).await?;
     let body = read_json(&request, payload).await?;
     refuse_server_only(&body)?;
     refuse_nameless(&body)?;
@@ -32,13 +35,20 @@ pub(super) async fn create(
             .and_then(|seconds| i32::try_from(seconds).ok()),
         metadata: f.nullable("metadata", object),
     })?;
-    let key = keys::insert(&auth.client().await?, &caller.user_id, new).await?;
+    let mut client = auth.client().await?;
+    let transaction = client.transaction().await.map_err(StoreError::from)?;
+    // A key outlives its session: one that is revoked at this moment must not leave a key behind.
+    if !sessions::hold(&transaction, &token, &caller.user_id).await? {
+        return Err(unauthorized());
+    }
+    let key = keys::insert(&transaction, &caller.user_id, new).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
     Ok(HttpResponse::Ok().json(key))
 }
 
 /// `GET /api/auth/api-key/list`.
 pub(super) async fn list(request: HttpRequest, auth: web::Data<Authenticator>) -> Result<HttpResponse, ApiError> {
-    let caller = session_caller(&auth, request.headers()).await?;
+    let (caller, _) = session_caller(&auth, request.headers()).await?;
     let keys = keys::list(&auth.client().await?, &caller.user_id).await?;
     Ok(HttpResponse::Ok().json(json!({"apiKeys": keys, "total": keys.len()})))
 }
@@ -50,7 +60,7 @@ pub(super) async fn delete(
     auth: web::Data<Authenticator>,
 ) -> Result<HttpResponse, ApiError> {
     auth.check_origin(request.headers())?;
-    let caller = session_caller(&auth, request.headers()).await?;
+    let (caller, _) = session_caller(&auth, request.headers()).await?;
     let body = read_json(&request, payload).await?;
     let key_id = read_body(&body, |f| f.required("keyId", non_empty))?;
     if !keys::delete(&auth.client().await?, &caller.user_id, &key_id).await? {
@@ -60,9 +70,12 @@ pub(super) async fn delete(
 }
 
 /// A key must not be able to make or delete keys.
-async fn session_caller(auth: &Authenticator, headers: &HeaderMap) -> Result<Caller, ApiError> {
+async fn session_caller(auth: &Authenticator, headers: &HeaderMap) -> Result<(Caller, Token), ApiError> {
     let caller = auth.identify(headers).await?;
-    caller.filter(|caller| caller.via == Via::Session).ok_or_else(unauthorized)
+    match (caller, auth.reader.read(headers)) {
+        (Some(caller), Credential::Bearer(Some(token)) | Credential::Cookie(Some(token))) => Ok((caller, token)),
+        _ => Err(unauthorized()),
+    }
 }
 
 fn refuse_server_only(body: &Value) -> Result<(), ApiError> {

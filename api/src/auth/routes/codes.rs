@@ -4,18 +4,17 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::NaiveDate;
 use dpg_eventstore::Transaction;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::auth::authenticator::{Authenticator, Role};
 use crate::auth::delivery::Recipient;
-use crate::auth::error::{StoreError, rate_limited};
+use crate::auth::error::{StoreError, banned, rate_limited};
 use crate::auth::identifier::Identifier;
 use crate::auth::limits::{self, Limit};
 use crate::auth::token::Token;
 use crate::auth::users::{self, NewUser, User};
 use crate::auth::{codes, sessions};
 use crate::http::ApiError;
-use crate::http::body::read_json;
 use crate::http::fields::{Fields, Place, read_body};
 use crate::http::scalars::{boolean, text};
 
@@ -28,7 +27,7 @@ pub(super) async fn check_user(
     payload: web::Payload,
     auth: web::Data<Authenticator>,
 ) -> Result<HttpResponse, ApiError> {
-    let body = admitted_body(&auth, &request, payload).await?;
+    let body = auth.admitted_body(&request, payload).await?;
     let identifier = read_body(&body, |f| named(f).ok().flatten())?;
     let exists = match identifier {
         Some(identifier) => users::exists(&auth.client().await?, &identifier).await?,
@@ -43,18 +42,11 @@ pub(super) async fn request(
     payload: web::Payload,
     auth: web::Data<Authenticator>,
 ) -> Result<HttpResponse, ApiError> {
-    let body = admitted_body(&auth, &request, payload).await?;
+    let body = auth.admitted_body(&request, payload).await?;
     let identifier = needed(read_body(&body, required_identifier)?)?;
     send_code(&auth, &identifier).await?;
     let user = users::exists(&auth.client().await?, &identifier).await?;
     Ok(HttpResponse::Ok().json(json!({"ok": true, "user": user})))
-}
-
-/// The call may be made at all (origin, address), then its body.
-async fn admitted_body(auth: &Authenticator, request: &HttpRequest, payload: web::Payload) -> Result<Value, ApiError> {
-    auth.check_origin(request.headers())?;
-    auth.limit_address(request).await?;
-    read_json(request, payload).await
 }
 
 async fn send_code(auth: &Authenticator, identifier: &Identifier) -> Result<(), ApiError> {
@@ -101,7 +93,7 @@ pub(super) async fn verify(
     payload: web::Payload,
     auth: web::Data<Authenticator>,
 ) -> Result<HttpResponse, ApiError> {
-    let body = admitted_body(&auth, &request, payload).await?;
+    let body = auth.admitted_body(&request, payload).await?;
     let proof = read_body(&body, |f| Proof {
         identifier: required_identifier(f),
         code: f.required("otp", text(6..=6)),
@@ -142,7 +134,7 @@ async fn sign_in(
     }
     let (user, is_new) = find_or_create(auth, transaction, &identifier, proof).await?;
     if user.barred {
-        return Ok(Err(ApiError::new(StatusCode::FORBIDDEN, "BANNED_USER", "This account is banned.")));
+        return Ok(Err(banned()));
     }
     let user = users::mark_verified(transaction, &identifier, user).await?;
     let token = sessions::start(transaction, &user.id, proof.remembered).await?;
@@ -202,12 +194,12 @@ fn required_identifier(f: &mut Fields<'_>) -> Option<Identifier> {
     })
 }
 
-/// What `required_identifier` has made sure of.
-fn needed(identifier: Option<Identifier>) -> Result<Identifier, ApiError> {
+/// What reading the body has made sure of.
+pub(super) fn needed(identifier: Option<Identifier>) -> Result<Identifier, ApiError> {
     identifier.ok_or_else(|| ApiError::validation(Vec::new()))
 }
 
-fn email(place: &mut Place<'_>) -> Option<Identifier> {
+pub(super) fn email(place: &mut Place<'_>) -> Option<Identifier> {
     let text = text(1..=320)(place)?;
     Identifier::email(&text).or_else(|| place.refuse("must be an e-mail address"))
 }

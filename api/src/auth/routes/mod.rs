@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod codes;
+mod passwords;
 mod session;
 
 use actix_web::body::MessageBody;
@@ -10,12 +11,14 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, InvalidHeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use serde_json::Value;
 
 use super::authenticator::Authenticator;
 use super::error::rate_limited;
 use super::limits::{self, Limit};
 use super::origin::Origin;
 use super::token::Token;
+use crate::http::body::read_json;
 use crate::http::client::client_address;
 use crate::http::{ApiError, Endpoint, Form, no_such_route};
 
@@ -27,6 +30,8 @@ pub fn configure(config: &mut web::ServiceConfig) {
             .service(Endpoint::at("/unified-otp/check-user").post(codes::check_user))
             .service(Endpoint::at("/unified-otp/request").post(codes::request))
             .service(Endpoint::at("/unified-otp/verify").post(codes::verify))
+            .service(Endpoint::at("/sign-up/email").post(passwords::sign_up))
+            .service(Endpoint::at("/sign-in/email").post(passwords::sign_in))
             .service(Endpoint::at("/get-session").get(session::get_session))
             .service(Endpoint::at("/sign-out").post(session::sign_out))
             .service(Endpoint::at("/api-key/create").post(api_keys::create))
@@ -52,6 +57,13 @@ async fn code_in_both<B: MessageBody>(request: ServiceRequest, next: Next<B>) ->
 }
 
 impl Authenticator {
+    /// The body of a call that tries to sign in, if it may be made at all (origin, address).
+    async fn admitted_body(&self, request: &HttpRequest, payload: web::Payload) -> Result<Value, ApiError> {
+        self.check_origin(request.headers())?;
+        self.limit_address(request).await?;
+        read_json(request, payload).await
+    }
+
     /// CONTRACT 10.10: in production a POST that a browser signs with the cookie has to come from one of our own pages.
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let by_cookie = self.reader.cookie.read(headers).is_some() && !headers.contains_key("authorization");

@@ -3,6 +3,7 @@
 mod api_keys;
 mod codes;
 mod origins;
+mod passwords;
 mod sessions;
 mod sign_in;
 
@@ -22,10 +23,11 @@ use serde_json::{Value, json};
 use url::Url;
 use uuid::Uuid;
 
-use super::delivery::{CodeDelivery, DeliveryError, Recipient};
+use super::delivery::{CodeDelivery, Recipient};
 use super::{AuthOptions, Authenticator};
 use crate::config::Secret;
 use crate::http::envelope::envelope;
+use crate::outbound::CallError;
 
 /// Keeps what would have been sent.
 #[derive(Default)]
@@ -36,10 +38,10 @@ pub(super) struct Mailbox {
 
 #[async_trait::async_trait]
 impl CodeDelivery for Mailbox {
-    async fn deliver(&self, recipient: Recipient<'_>, code: &str) -> Result<(), DeliveryError> {
+    async fn deliver(&self, recipient: Recipient<'_>, code: &str) -> Result<(), CallError> {
         let (Recipient::Email(to) | Recipient::Phone(to)) = recipient;
         self.sent.lock().unwrap().push((to.to_owned(), code.to_owned()));
-        if *self.broken.lock().unwrap() { Err(DeliveryError::Refused(500)) } else { Ok(()) }
+        if *self.broken.lock().unwrap() { Err(CallError::Refused(500)) } else { Ok(()) }
     }
 }
 

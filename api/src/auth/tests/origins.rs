@@ -40,6 +40,16 @@ async fn other_origins_use_bearer() {
     .await;
 }
 
+const POSTS: [&str; 7] = [
+    "unified-otp/check-user",
+    "unified-otp/request",
+    "unified-otp/verify",
+    "sign-up/email",
+    "sign-in/email",
+    "api-key/create",
+    "api-key/delete",
+];
+
 async fn sign_out(t: &Bench, headers: &[(&str, &str)]) -> (u16, String) {
     let answer = t.send(request(Method::POST, "sign-out", headers)).await;
     (answer.status.as_u16(), answer.body["code"].as_str().unwrap_or_default().to_owned())
@@ -59,7 +69,7 @@ async fn a_production_post_by_cookie_needs_an_origin_of_ours() {
                 let refused = (403, "INVALID_ORIGIN".to_owned());
                 assert_eq!(sign_out(t, &[("cookie", &cookie), ("origin", origin)]).await, refused);
             }
-            for path in ["unified-otp/request", "unified-otp/verify", "api-key/create", "api-key/delete"] {
+            for path in POSTS {
                 let answer = t.post(path, &[("cookie", &cookie)], json!({})).await;
                 assert_eq!(answer.code(), (403, "MISSING_OR_NULL_ORIGIN"), "{path}");
             }

@@ -22,7 +22,13 @@ async fn a_bearer_token_is_bare_or_rightly_signed() {
             assert_eq!(t.user(&[("authorization", &good)]).await, Ok(id.clone()), "{good}");
         }
         let cookie = signed_in.cookie();
-        for bad in [format!("Bearer {token}.AAAA"), "Bearer ".to_owned(), "Bearer".to_owned(), "Bearer x".to_owned()] {
+        for bad in [
+            format!("Bearer {token}.AAAA"),
+            "Bearer ".to_owned(),
+            "Bearer".to_owned(),
+            "Bearer x".to_owned(),
+            "Bearer é".to_owned(),
+        ] {
             // A bearer token that is there decides alone.
             let headers = [("authorization", bad.as_str()), ("cookie", cookie.as_str())];
             assert_eq!(t.user(&headers).await, refused(401, "UNAUTHORIZED"), "{bad}");
