@@ -11,7 +11,7 @@ use crate::config::settings::describe;
 use crate::config::{Config, Environment};
 use crate::startup::{self, Role, StartError};
 use crate::store::Store;
-use crate::{demo, telemetry};
+use crate::{demo, loading, telemetry};
 
 /// One instance of a decentralised network.
 #[derive(Debug, Parser)]
@@ -94,7 +94,7 @@ async fn run(verb: Verb) -> Result<ExitCode, Failure> {
             println!("The schema is up to date.");
         }
         Verb::Verify => return verify().await,
-        Verb::Contract => contract()?,
+        Verb::Contract => contract().await?,
         Verb::Keys(KeysVerb::Create { user, name, create_user }) => create_key(&user, &name, create_user).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -156,8 +156,9 @@ fn print_config() -> Result<ExitCode, Failure> {
     }
 }
 
-fn contract() -> Result<(), Failure> {
-    let contracts = startup::load_contracts(&configure()?)?;
+async fn contract() -> Result<(), Failure> {
+    let source = loading::source_of(&configure()?)?;
+    let contracts = loading::load_contracts(&source).await?;
     for network in contracts.networks() {
         println!("{}", network.id());
         for domain in network.domains() {
