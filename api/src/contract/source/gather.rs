@@ -21,7 +21,7 @@ use crate::contract::{Contracts, Documents, InstanceUrl, NetworkDocument};
 /// Documents that a contract may name (CONTRACT 8.2).
 const MAX_DOCUMENTS: usize = 64;
 /// Documents that are fetched at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 32;
 
 pub(super) struct Gathering<'s> {
     source: &'s Source,

@@ -304,5 +304,34 @@ mod any_document {
                 }
             }
         }
+
+        /// Another process makes the same contract of what was stored, whatever the documents are.
+        #[test]
+        fn is_built_again_from_its_row(named in any_json(), place in prop::sample::select(vec![
+            "/domains/0/item_schemas/profile_1.0", "/actions/connect/interactions/0/event_schema", "/$defs",
+        ]), part in any_json()) {
+            let mut whole = yellow_dot();
+            whole["$defs"] = json!({});
+            *whole.pointer_mut(place).unwrap() = part;
+            whole["domains"][1]["item_schemas"]["other"] = json!({"properties": {"a": {"$ref": "https://s.example/x.json#/a"}}});
+            whole["instances"][0]["custom_item_schema_urls"] = json!({"profile_1.0": "https://s.example/x.json"});
+            let mut documents = Documents::local(vec![whole]);
+            documents.networks[0].fetched_from = Some("https://r.example/network.json".to_owned());
+            documents.named.insert("https://s.example/x.json".to_owned(), named);
+            let here = options("yellow_dot/student");
+            if let Ok((first, warnings)) = Contracts::build(documents, &here) {
+                let row = serde_json::to_string(first.documents()).unwrap();
+                let (again, repeated) = Contracts::build(serde_json::from_str(&row).unwrap(), &here).unwrap();
+                let again = again.of_version(first.version(), first.loaded_at);
+                let shown = |contracts: &Contracts| serde_json::to_string(&contracts.entries(&EntryFilter::default())).unwrap();
+                prop_assert_eq!(shown(&first), shown(&again));
+                prop_assert_eq!(warnings, repeated);
+                let shown = |contracts: &Contracts| {
+                    let found = contracts.shown_item_type("yellow_dot", "student", "profile_1.0");
+                    found.map(|found| (found.schema_url().to_owned(), found.schema().clone()))
+                };
+                prop_assert_eq!(shown(&first), shown(&again));
+            }
+        }
     }
 }
