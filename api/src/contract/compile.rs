@@ -36,7 +36,7 @@ pub(super) struct Draft<'o> {
     pub(super) instances: Vec<Instance>,
     source_url: Option<String>,
     original: &'o Value,
-    normalised: Value,
+    pub(super) normalised: Value,
     places: Vec<Place>,
 }
 

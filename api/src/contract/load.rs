@@ -5,6 +5,7 @@ use chrono::Utc;
 use super::Contracts;
 use super::bindings::Binding;
 use super::compile::Draft;
+use super::dangling::check_item_types;
 use super::document::normalise;
 use super::documents::{Documents, NetworkDocument};
 use super::instance_url::InstanceUrl;
@@ -64,6 +65,7 @@ pub(super) fn read(documents: &Documents, options: &LoadOptions, report: &mut Re
         }
         drafts.push(draft);
     }
+    check_item_types(&drafts, report);
     let entries: Vec<_> = drafts.iter().flat_map(Draft::custom_urls).collect();
     let shelved = drafts.iter().map(Draft::shelved).collect();
     let library = Library::new(shelved, &documents.named, &entries, &options.own_url);

@@ -4,6 +4,7 @@
 mod bindings;
 mod compile;
 mod customs;
+mod dangling;
 mod document;
 mod documents;
 mod entries;

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod commands;
+mod contracts;
 mod edges;
 mod harness;
 mod health;

@@ -412,7 +412,11 @@ async fn copies_are_whole_pruned_and_not_shared() {
     assert!(bed.boot().await.is_ok());
     std::fs::write(directory.join("schemas").join(network), "{\"id\": \"yell").unwrap();
     assert!(bed.boot().await.is_err());
-    bed.server.put("/network.json", &with(yellow_dot(), |it| it["domains"] = json!([it["domains"][0]])));
+    let fewer = with(yellow_dot(), |it| {
+        it["domains"] = json!([it["domains"][0]]);
+        it["actions"] = json!({});
+    });
+    bed.server.put("/network.json", &fewer);
     let fewer = bed.boot_and_store().await;
     assert_eq!(
         std::fs::read_dir(directory.join("schemas")).unwrap().count(),

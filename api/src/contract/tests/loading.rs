@@ -127,6 +127,25 @@ fn a_lifecycle_may_only_name_known_statuses() {
 }
 
 #[test]
+fn actions_may_only_speak_of_types_that_are_there() {
+    let mut document = yellow_dot();
+    let interaction = &mut document["actions"]["connect"]["interactions"][0];
+    interaction["from_items"] = json!(["profile_1.0", "profile_2.0", "own"]);
+    interaction["to_items"] = json!(["gone"]);
+    document["instances"][0]["custom_item_schema_urls"] = json!({"own": "https://a.example.org/own.json"});
+    let at = "/actions/connect/interactions/0";
+    let expected = [format!("{at}/from_items/1"), format!("{at}/to_items/0")];
+    assert_eq!(problems(&document, &options("yellow_dot/student")), expected);
+    // Of a network that is not loaded, nobody knows the types.
+    let interaction = &mut document["actions"]["connect"]["interactions"][0];
+    interaction["from_network"] = json!("green_dot");
+    interaction["to_items"] = json!([]);
+    interaction["to_domain"] = json!("teacher");
+    let (_, warnings) = load(&document, &options("yellow_dot/student"));
+    assert!(warnings.iter().any(|warning| warning.path == format!("{at}/to_domain")), "{warnings:?}");
+}
+
+#[test]
 fn serving_what_nobody_registered() {
     let mut here = options("yellow_dot/tutor,green_dot/shop");
     let (_, warnings) = load(&yellow_dot(), &here);
