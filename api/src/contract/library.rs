@@ -147,7 +147,7 @@ impl<'d> Library<'d> {
         let document = self.documents.get(number)?;
         let domain = document.root.get("domains")?.as_array()?.iter().position(|value| is(value, domain))?;
         let at = join(&join(&index("/domains", domain), "item_schemas"), item_type);
-        let fragment = pointer::decode_fragment(fragment)?;
+        let fragment = pointer::decode_fragment(fragment).filter(|fragment| pointer::is_within(fragment, ""))?;
         let (value, schema) = document.find_pointer(&format!("{at}{fragment}"))?;
         Some((value, Holder { document: number, schema }))
     }
