@@ -11,7 +11,7 @@ use crate::config::{Config, Environment};
 use crate::operator::{self, Failure, KeysVerb, LogVerb};
 use crate::startup::{self, Role, StartError};
 use crate::store::Store;
-use crate::{demo, telemetry};
+use crate::{demo, loading, telemetry};
 
 /// One instance of a decentralised network.
 #[derive(Debug, Parser)]
@@ -79,7 +79,7 @@ async fn run(verb: Verb) -> Result<ExitCode, Failure> {
             println!("The schema is up to date.");
         }
         Verb::Verify => return verify().await,
-        Verb::Contract => contract()?,
+        Verb::Contract => contract().await?,
         Verb::Keys(verb) => operator::keys(verb, configure).await?,
         Verb::Log(verb) => operator::log(&verb, &configure()?).await?,
     }
@@ -142,8 +142,9 @@ fn print_config() -> Result<ExitCode, Failure> {
     }
 }
 
-fn contract() -> Result<(), Failure> {
-    let contracts = startup::load_contracts(&configure()?)?;
+async fn contract() -> Result<(), Failure> {
+    let source = loading::source_of(&configure()?)?;
+    let contracts = loading::load_contracts(&source).await?;
     for network in contracts.networks() {
         println!("{}", network.id());
         for domain in network.domains() {

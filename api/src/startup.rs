@@ -18,13 +18,13 @@ use url::Url;
 use crate::app::{Contact, Shared};
 use crate::auth::{AuthOptions, Authenticator, delivery};
 use crate::cache::Redis;
-use crate::config::{Config, ContractSource, Problem};
-use crate::contract::{Binding, Contracts, Documents, InForce, InstanceUrl, LoadOptions};
+use crate::config::{Config, Problem};
+use crate::contract::{Binding, Contracts, InForce, InstanceUrl};
 use crate::embedded::EmbeddedError;
 use crate::http::metrics::HttpMetrics;
 use crate::match_score::MatchScore;
 use crate::store::Store;
-use crate::{maintenance, server};
+use crate::{loading, maintenance, server};
 
 /// How long appends, folds and deliveries under way may take once the HTTP server has stopped.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -102,32 +102,10 @@ fn list(problems: &[impl std::fmt::Display]) -> String {
     problems.iter().map(|problem| format!("\n  - {problem}")).collect()
 }
 
-fn setting<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> StartError {
+pub(crate) fn setting<E: std::error::Error + Send + Sync + 'static>(
+    what: &'static str,
+) -> impl FnOnce(E) -> StartError {
     move |source| StartError::Setting { what, source: Box::new(source) }
-}
-
-/// Loads the contract; its warnings go to the log.
-///
-/// # Errors
-/// [`StartError::Contract`] with every problem.
-pub fn load_contracts(config: &Config) -> Result<Contracts, StartError> {
-    if config.contract_source == ContractSource::Remote {
-        let message = "remote contracts are not supported by this version; use local".to_owned();
-        return Err(StartError::Config(vec![Problem { variable: "NETWORK_CONFIG_SOURCE".to_owned(), message }]));
-    }
-    let served = config.served_domains.iter().cloned();
-    let options = LoadOptions {
-        own_url: InstanceUrl::parse(&config.base_url).map_err(setting("API_DOMAIN is no instance URL"))?,
-        served: served.map(|(network, domain)| Binding { network, domain }).collect(),
-        production: config.production(),
-        allow_extra: config.allow_extra_schema_data,
-    };
-    let documents = Documents::read_file(&config.contract_file).map_err(StartError::Contract)?;
-    let (contracts, warnings) = Contracts::build(documents, &options).map_err(StartError::Contract)?;
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    Ok(contracts)
 }
 
 /// Makes the partitions that the contract names, so that no write has to.
@@ -168,17 +146,20 @@ fn check_peer_key(contracts: &Contracts, key: &PeerKey) -> Result<(), StartError
     Ok(())
 }
 
-fn peer_client(config: &Config, key: Option<Arc<PeerKey>>, keyid: String) -> Result<PeerClient, StartError> {
+/// Which addresses outgoing calls may reach (CONTRACT 2.6).
+pub(crate) fn guard(config: &Config) -> Result<Guard, StartError> {
+    if !config.production() {
+        return Ok(Guard::open());
+    }
     let allow = &config.peer_allow_private;
     let allowed: Vec<String> =
         allow.networks.iter().map(ToString::to_string).chain(allow.hosts.iter().cloned()).collect();
-    let guard = match config.production() {
-        true => Guard::public_only(allowed.iter().map(String::as_str))
-            .map_err(setting("PEER_ALLOW_PRIVATE can't be used"))?,
-        false => Guard::open(),
-    };
+    Guard::public_only(allowed.iter().map(String::as_str)).map_err(setting("PEER_ALLOW_PRIVATE can't be used"))
+}
+
+fn peer_client(config: &Config, key: Option<Arc<PeerKey>>, keyid: String) -> Result<PeerClient, StartError> {
     let signer = key.map(|key| Signer { key, keyid });
-    let options = PeerOptions { timeout: config.peer_timeout, guard, signer };
+    let options = PeerOptions { timeout: config.peer_timeout, guard: guard(config)?, signer };
     PeerClient::new(options).map_err(setting("the client for peers could not be made"))
 }
 
@@ -201,7 +182,9 @@ pub async fn run(config: Config, role: Role, stop: CancellationToken) -> Result<
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let contracts = load_contracts(&config)?;
+    let source = loading::source_of(&config)?;
+    let contracts = loading::load_contracts(&source).await?;
+    loading::store_contracts(&source, &contracts).await;
     let store = Store::open(&config).await?;
     let result = watched(run_on(&store, config, contracts, role, stop.clone()), store.died(), stop).await;
     store.close().await;

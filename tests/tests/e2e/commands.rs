@@ -235,14 +235,3 @@ async fn a_private_key_that_the_contract_does_not_know_is_refused() {
     assert_eq!(code, Some(2), "{output}\n{errors}");
     assert_named(&errors, &["PEER_PRIVATE_KEY", "PEER_AUTH"]);
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_remote_contract_source_is_refused_by_name() {
-    let instance = instance()
-        .await
-        .set("NETWORK_CONFIG_SOURCE", "remote")
-        .set("NETWORK_CONFIG_URLS", "open_lessons=http://127.0.0.1:1/network.json");
-    let (code, output, errors) = run(&instance, &["serve"]).await;
-    assert_eq!(code, Some(2), "{output}\n{errors}");
-    assert_named(&errors, &["NETWORK_CONFIG_SOURCE", "not supported"]);
-}

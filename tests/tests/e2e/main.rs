@@ -3,6 +3,7 @@
 mod auth;
 mod bad_input;
 mod commands;
+mod contracts;
 mod cors;
 mod edges;
 mod harness;
