@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use super::circle::{self, EARTH_RADIUS};
 use super::conditions::Conditions;
 use super::cursor::KeyType;
 use super::{Listing, Page, PageRequest, QueryError};
@@ -134,9 +135,6 @@ fn counted(contracts: &Contracts, filter: &ItemFilter) -> Conditions {
     conditions
 }
 
-/// Radius of CONTRACT 12's sphere, in metres.
-const EARTH_RADIUS: f64 = 6_378_168.0;
-
 /// The filters of CONTRACT 1.6. Private properties live outside the public state, so a filter on one matches nothing.
 fn matching(contracts: &Contracts, filter: &ItemFilter) -> Conditions {
     let mut conditions = Conditions::default();
@@ -168,18 +166,25 @@ fn float(conditions: &mut Conditions, value: f64) -> String {
     format!("{}::float8", conditions.parameter(value))
 }
 
-/// The great-circle distance, by the haversine formula; the band of latitudes is what an index can serve.
+/// The great-circle distance, by the haversine formula, of what the index on points finds in the circle's boxes.
 fn within(conditions: &mut Conditions, circle: &Within) {
+    let boxes: Vec<String> = (circle::boxes(circle).into_iter())
+        .map(|bounds| {
+            let [west, south, east, north] =
+                [bounds.west, bounds.south, bounds.east, bounds.north].map(|value| float(conditions, value));
+            format!("point(item_longitude, item_latitude) <@ box(point({west}, {south}), point({east}, {north}))")
+        })
+        .collect();
     let latitude = float(conditions, circle.latitude);
     let longitude = float(conditions, circle.longitude);
     let radius = float(conditions, circle.radius_meters);
-    let band = float(conditions, (circle.radius_meters / EARTH_RADIUS).to_degrees() + 1e-9);
     conditions.clause(format!(
-        "(item_latitude between {latitude} - {band} and {latitude} + {band}
+        "(item_latitude is not null and ({})
           and 2 * {EARTH_RADIUS} * asin(least(1, sqrt(
                 power(sin(radians(item_latitude - {latitude}) / 2), 2)
                 + cos(radians({latitude})) * cos(radians(item_latitude))
-                * power(sin(radians(item_longitude - {longitude}) / 2), 2)))) <= {radius})"
+                * power(sin(radians(item_longitude - {longitude}) / 2), 2)))) <= {radius})",
+        boxes.join(" or ")
     ));
 }
 

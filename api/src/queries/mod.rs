@@ -2,6 +2,7 @@
 //! one snapshot.
 
 pub mod actions;
+mod circle;
 mod conditions;
 pub mod cursor;
 pub mod events;

@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dpg_tests::network::{NETWORK, PROFILE, STUDENT, TUTOR, student_state};
 use dpg_tests::pair::Node;
 use dpg_tests::wait::check;
@@ -310,9 +312,70 @@ async fn a_cursor_of_other_filters_or_another_owner_is_refused() {
         asha.items(TUTOR, &format!("limit=1&cursor={}", &cursor[1..])),
         asha.items(TUTOR, "limit=1&cursor=e30"),
     ];
-    for request in refused {
+    // What no cursor of ours holds, though its digest of the filters is right.
+    let read: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(cursor).unwrap()).unwrap();
+    let tampered = [
+        ("/k/0", json!("2026-11-21T01:53:13.435+20:00")),
+        ("/k/0", json!("infinity")),
+        ("/k/1", json!("urn:uuid:019aa3c1-7f20-7b11-8c3d-2f4e5a6b7c8d")),
+        ("/b", json!({})),
+        ("/b", json!({"\u{0}": ["00000000", 1]})),
+        ("/b", json!({"elsewhere": ["00000000", 1]})),
+        ("/b/open_lessons/0", json!("00000000")),
+    ];
+    let tampered = tampered.into_iter().map(|(place, value)| {
+        let mut cursor = read.clone();
+        *cursor.pointer_mut(place).unwrap() = value;
+        asha.items(TUTOR, &format!("limit=1&cursor={}", URL_SAFE_NO_PAD.encode(cursor.to_string())))
+    });
+    for request in refused.into_iter().chain(tampered) {
         let answer = request.send().await;
         answer.expect_error(400, "VALIDATION_ERROR");
         assert_eq!(answer.body["details"][0]["path"], "/cursor", "{answer}");
     }
+}
+
+#[tokio::test]
+async fn a_circle_finds_rows_across_the_180th_meridian_and_around_the_poles() {
+    let node = Node::both().await;
+    let asha = node.sign_up("asha").await;
+    let places = [
+        ("west of it", Some((-17.0, 179.99))),
+        ("east of it", Some((-17.0, -179.99))),
+        ("on it", Some((-17.0, 180.0))),
+        ("pole", Some((90.0, 0.0))),
+        ("beyond the pole", Some((89.995, -120.0))),
+        ("south pole", Some((-90.0, 77.0))),
+        ("Pune", Some((18.5204, 73.8567))),
+        ("nowhere", None),
+    ];
+    for (name, place) in places {
+        let mut body = json!({"item_network": NETWORK, "item_domain": TUTOR, "item_type": PROFILE,
+                              "item_state": {"name": name, "subject": "math"}});
+        if let Some((latitude, longitude)) = place {
+            body["item_latitude"] = json!(latitude);
+            body["item_longitude"] = json!(longitude);
+        }
+        let _made = asha.post("/api/v1/item/create").json(&body).send().await.expect(201);
+    }
+    let near = async |latitude: f64, longitude: f64, radius: f64| -> Vec<String> {
+        let query = format!("item_latitude={latitude}&item_longitude={longitude}&radius_meters={radius}");
+        let answer = asha.items(TUTOR, &query).send().await.expect(200);
+        let items = answer.body["items"].as_array().unwrap();
+        assert_eq!(answer.body["meta"]["total"], items.len());
+        let mut names: Vec<String> =
+            items.iter().map(|item| item["item_state"]["name"].as_str().unwrap().to_owned()).collect();
+        names.sort_unstable();
+        names
+    };
+    for longitude in [179.99, 180.0, -180.0, -179.99] {
+        assert_eq!(near(-17.0, longitude, 5_000.0).await, ["east of it", "on it", "west of it"], "{longitude}");
+    }
+    for longitude in [0.0, 60.0, 180.0, -120.0] {
+        assert_eq!(near(89.999, longitude, 1_000.0).await, ["beyond the pole", "pole"], "{longitude}");
+    }
+    assert_eq!(near(-90.0, 0.0, 1.0).await, ["south pole"]);
+    assert_eq!(near(18.52, 73.85, 1_000.0).await, ["Pune"]);
+    assert_eq!(near(18.52, 73.85, 500.0).await, Vec::<String>::new());
+    assert_eq!(near(0.0, 0.0, 1e9).await.len(), 7, "the whole globe, but for what has no place");
 }
