@@ -6,6 +6,7 @@ mod circle;
 mod conditions;
 pub mod cursor;
 pub mod events;
+pub mod histories;
 pub mod items;
 pub mod mirrored;
 pub mod nonces;
