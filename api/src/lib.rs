@@ -17,6 +17,7 @@ pub mod match_score;
 pub mod network;
 pub mod operator;
 pub mod outbound;
+mod probe;
 pub mod queries;
 pub mod reads;
 pub mod routes;

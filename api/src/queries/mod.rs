@@ -2,6 +2,7 @@
 //! one snapshot.
 
 pub mod actions;
+mod circle;
 mod conditions;
 pub mod cursor;
 pub mod events;
@@ -9,6 +10,9 @@ pub mod histories;
 pub mod items;
 pub mod mirrored;
 pub mod nonces;
+pub mod versions;
+
+use std::sync::Arc;
 
 use dpg_eventstore::{Client, DatabaseError};
 use serde::Serialize;
@@ -16,6 +20,8 @@ use serde_json::{Map, Value};
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
+use crate::http::page::MAX_LIMIT;
+use crate::probe::TimedOut;
 use conditions::Conditions;
 use cursor::{Bounds, Cursor, KeyType};
 
@@ -31,6 +37,21 @@ pub enum QueryError {
     /// The cursor is not of this query, or of a log that was restored meanwhile.
     #[error("the cursor does not belong to this query")]
     Cursor,
+    /// The database did not answer in time.
+    #[error("the database did not answer in time")]
+    TimedOut,
+    /// More requests wait for a shared query than its queue holds, or the server is going down.
+    #[error("the queue of a shared query takes no more requests")]
+    Queue,
+    /// A shared query failed, for all who waited for it.
+    #[error(transparent)]
+    Shared(Arc<QueryError>),
+}
+
+impl From<TimedOut> for QueryError {
+    fn from(_: TimedOut) -> Self {
+        Self::TimedOut
+    }
 }
 
 /// Where a page starts.
@@ -140,8 +161,8 @@ impl Listing {
     }
 
     fn sql(&self, conditions: &mut Conditions, page: &PageRequest) -> String {
-        let Self { table, projection, columns, network, position, .. } = self;
-        let filters = conditions.sql();
+        let Self { table, projection, columns, .. } = self;
+        let total = conditions.total(table);
         let concerned = match self.only_network {
             Some(parameter) => format!("h.network = {parameter}"),
             None => "true".to_owned(),
@@ -150,14 +171,19 @@ impl Listing {
             self.go_on(conditions, cursor);
         }
         let walk = conditions.sql();
-        let limit = conditions.parameter(page.limit + 1);
-        let offset = conditions.parameter(page.offset());
         let order = |prefix: &str| {
             self.keys.iter().map(|(key, _)| format!("{prefix}{key} desc")).collect::<Vec<_>>().join(", ")
         };
         let (inner, outer) = (order(""), order("page."));
+        let limit = conditions.parameter(page.limit + 1);
+        // A plan made for any page expects a tenth of all rows, and Postgres then plans each page anew, which takes longer
+        // than reading it. The bound tells it that a page from the start of the walk is short, so that one plan serves.
+        let rows = match page.offset() {
+            0 => format!("limit {}) as bounded order by {inner} limit {limit}", MAX_LIMIT + 1),
+            offset => format!(") as rows order by {inner} limit {limit} offset {}", conditions.parameter(offset)),
+        };
         format!(
-            "select (select count(*) from {table} where {filters}) as total,
+            "select {total} as total,
                     (select jsonb_object_agg(h.network, jsonb_build_array(left(h.epoch::text, 8), coalesce(c.position, 0)))
                        from log_head h
                        left join projection_checkpoints c on c.projection = '{projection}' and c.network = h.network
@@ -166,8 +192,8 @@ impl Listing {
                     page.*
                from (values (true)) as one
                left join lateral (
-                    select true as present, {network} as of_network, {position} as of_position, {columns}
-                      from {table} where {walk} order by {inner} limit {limit} offset {offset}) as page on true
+                    select * from (select true as present, {columns} from {table} where {walk} order by {inner} {rows}
+                    ) as page on true
               order by {outer}"
         )
     }
