@@ -15,6 +15,7 @@ mod limits;
 mod match_score;
 mod mirroring;
 mod ownership;
+mod peer_faults;
 mod poison;
 mod races;
 mod shutdown;
