@@ -2,6 +2,7 @@
 
 mod auth;
 mod bad_input;
+mod batches;
 mod commands;
 mod contracts;
 mod cors;
@@ -15,6 +16,7 @@ mod match_score;
 mod mirroring;
 mod ownership;
 mod pages;
+mod peer_faults;
 mod poison;
 mod races;
 mod redis;
