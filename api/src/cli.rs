@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::settings::describe;
 use crate::config::{Config, Environment};
-use crate::operator::{self, Failure, KeysVerb, LogVerb};
+use crate::operator::{self, Failure, KeysVerb, LogVerb, OutboxVerb, PeersVerb};
 use crate::startup::{self, Role, StartError};
 use crate::store::Store;
 use crate::{demo, loading, telemetry};
@@ -40,6 +40,14 @@ enum Verb {
     /// API keys, and the key pair for peers.
     #[command(subcommand)]
     Keys(KeysVerb),
+    /// How delivery to each peer stands; pause, resume, probe, move and reconcile.
+    Peers {
+        #[command(subcommand)]
+        verb: Option<PeersVerb>,
+    },
+    /// What is owed to peers: parked events, and sending again.
+    #[command(subcommand)]
+    Outbox(OutboxVerb),
     /// The log as a whole.
     #[command(subcommand)]
     Log(LogVerb),
@@ -81,6 +89,11 @@ async fn run(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Verify => return verify().await,
         Verb::Contract => contract().await?,
         Verb::Keys(verb) => operator::keys(verb, configure).await?,
+        Verb::Peers { verb } => {
+            let same = operator::peers(verb, &configure()?).await?;
+            return Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Verb::Outbox(verb) => operator::outbox(verb, &configure()?).await?,
         Verb::Log(verb) => operator::log(&verb, &configure()?).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use dpg_eventstore::Chain;
 use dpg_eventstore::append::AppendError;
 use dpg_eventstore::read::ReadError;
+use dpg_mirror::{MirrorError, OperatorError};
 
 use crate::http::{ApiError, Fault};
 use crate::queries::QueryError;
@@ -37,6 +38,38 @@ impl From<ReadError> for ApiError {
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         of_query(&error)
+    }
+}
+
+impl From<MirrorError> for ApiError {
+    fn from(error: MirrorError) -> Self {
+        match &error {
+            MirrorError::Database(_) => away(&error),
+            MirrorError::Sql(sql) => of_sql(sql, &error),
+            MirrorError::Gap { .. } | MirrorError::MissingEvent { .. } | MirrorError::UnknownState(_) => {
+                Self::internal(&error)
+            }
+        }
+    }
+}
+
+impl From<OperatorError> for ApiError {
+    fn from(error: OperatorError) -> Self {
+        match error {
+            OperatorError::LaneNotFound => Self::new(StatusCode::NOT_FOUND, "LANE_NOT_FOUND", "There is no such lane."),
+            OperatorError::ParkedNotFound => {
+                Self::new(StatusCode::NOT_FOUND, "PARKED_NOT_FOUND", "There is no such parked event.")
+            }
+            OperatorError::StateConflict { network, state } => {
+                let message = format!("The lane of {network} is {}.", state.as_str());
+                Self::new(StatusCode::CONFLICT, "LANE_STATE_CONFLICT", message)
+            }
+            OperatorError::BeyondLastSeq => {
+                Self::validation(vec![Fault::new("/since_seq", "is beyond the lane's last number")])
+            }
+            OperatorError::Body(error) => Self::internal(&error),
+            OperatorError::Mirror(error) => error.into(),
+        }
     }
 }
 

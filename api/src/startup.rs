@@ -157,6 +157,14 @@ pub(crate) fn guard(config: &Config) -> Result<Guard, StartError> {
     Guard::public_only(allowed.iter().map(String::as_str)).map_err(setting("PEER_ALLOW_PRIVATE can't be used"))
 }
 
+/// The client for calling peers from the command line, signing as the instance does.
+///
+/// # Errors
+/// A key or setting that can't be used.
+pub fn peer_client_of(config: &Config, contracts: &Contracts) -> Result<PeerClient, StartError> {
+    peer_client(config, peer_key(config)?, contracts.keyid())
+}
+
 fn peer_client(config: &Config, key: Option<Arc<PeerKey>>, keyid: String) -> Result<PeerClient, StartError> {
     let signer = key.map(|key| Signer { key, keyid });
     let options = PeerOptions { timeout: config.peer_timeout, guard: guard(config)?, signer };

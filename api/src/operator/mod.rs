@@ -4,9 +4,14 @@
 
 mod keys;
 mod log;
+mod outbox;
+mod peers;
+mod reconcile;
 
 pub use keys::{KeysVerb, keys};
 pub use log::{LogVerb, log};
+pub use outbox::{OutboxVerb, outbox};
+pub use peers::{PeersVerb, peers};
 
 /// Why a command failed.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

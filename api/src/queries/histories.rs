@@ -1,7 +1,10 @@
 //! The events that two instances should both hold, read on either side: on the target's side those of actions whose
 //! source item lives with the peer, on the source's side those that the peer has mirrored here.
 
+use std::collections::BTreeMap;
+
 use dpg_eventstore::Database;
+use dpg_mirror::LaneKey;
 use futures_util::TryStreamExt;
 use serde_json::value::RawValue;
 use tokio_postgres::types::{Json, ToSql};
@@ -79,4 +82,40 @@ pub async fn each(
         });
     }
     Ok(())
+}
+
+/// What our books say of an event that a peer is owed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its number in the lane.
+    pub seq: i64,
+    /// `delivered`, `parked` or `dropped`; none while it waits.
+    pub settled: Option<String>,
+}
+
+/// How events stand in a lane, by their positions in the log.
+///
+/// # Errors
+/// As the database says.
+pub async fn standings(
+    database: &Database,
+    lane: &LaneKey,
+    positions: &[i64],
+) -> Result<BTreeMap<i64, Standing>, QueryError> {
+    let client = database.client().await?;
+    let rows = client
+        .query(
+            "select o.position, o.seq,
+                    case when p.seq is not null and p.resolution is null then 'parked'
+                         when p.resolution = 'dropped' then 'dropped'
+                         when p.resolution = 'retry' then null
+                         when o.seq <= coalesce(l.acknowledged_seq, 0) then 'delivered' end
+               from outbox o
+               left join lanes l using (network, destination)
+               left join parked_events p using (network, destination, seq)
+              where o.network = $1 and o.destination = $2 and o.position = any ($3)",
+            &[&lane.network, &lane.destination, &positions],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), Standing { seq: row.get(1), settled: row.get(2) })).collect())
 }

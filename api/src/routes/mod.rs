@@ -1,6 +1,7 @@
 //! The routes: HTTP in and out, no more. The tree mirrors the URLs.
 
 pub(crate) mod action;
+mod admin;
 mod event;
 mod health;
 mod item;
@@ -25,4 +26,5 @@ pub fn configure(config: &mut ServiceConfig) {
     match_score::configure(config);
     network::configure(config);
     peers::configure(config);
+    admin::configure(config);
 }

@@ -78,7 +78,7 @@ pub(crate) async fn resend(
         .query_one(
             "select coalesce((select seq from outbox_heads where network = $1 and destination = $2), 0) >= $3::bigint,
                     (select count(*) from outbox o
-                      where o.network = $1 and o.destination = $2 and o.seq >= $3
+                      where o.network = $1 and o.destination = $2 and o.seq >= $3::bigint
                         and not exists (select from parked_events p
                                          where p.network = $1 and p.destination = $2 and p.seq = o.seq
                                            and coalesce(p.resolution, 'dropped') = 'dropped'))",
