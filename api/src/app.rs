@@ -13,7 +13,7 @@ use dpg_projector::Readers;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authenticator;
-use crate::cache::Redis;
+use crate::cache::{Pages, Redis, Versions};
 use crate::config::Config;
 use crate::contract::{Contracts, InForce};
 use crate::http::ApiError;
@@ -48,6 +48,10 @@ pub struct Shared {
     pub peers: PeerClient,
     /// Called when a peer has made contact: what waits for it may be sent again.
     pub contact: Contact,
+    /// Answers that were made before.
+    pub pages: Pages,
+    /// How new the rows are that an answer is made from.
+    pub versions: Versions,
     /// The page store, if one is configured.
     pub redis: Option<Redis>,
     /// Our public keys, for information.

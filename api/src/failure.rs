@@ -36,11 +36,16 @@ impl From<ReadError> for ApiError {
 
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
-        match &error {
-            QueryError::Database(_) => away(&error),
-            QueryError::Sql(sql) => of_sql(sql, &error),
-            QueryError::Cursor => Self::validation(vec![Fault::new("/cursor", "is not a cursor of this query")]),
-        }
+        of_query(&error)
+    }
+}
+
+fn of_query(error: &QueryError) -> ApiError {
+    match error {
+        QueryError::Database(_) | QueryError::TimedOut | QueryError::Queue => away(error),
+        QueryError::Sql(sql) => of_sql(sql, error),
+        QueryError::Shared(error) => of_query(error),
+        QueryError::Cursor => ApiError::validation(vec![Fault::new("/cursor", "is not a cursor of this query")]),
     }
 }
 

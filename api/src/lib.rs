@@ -13,6 +13,7 @@ mod failure;
 pub mod http;
 pub mod maintenance;
 pub mod network;
+mod probe;
 pub mod queries;
 pub mod reads;
 pub mod routes;

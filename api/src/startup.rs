@@ -17,7 +17,7 @@ use url::Url;
 
 use crate::app::{Contact, Shared};
 use crate::auth::{AuthOptions, Authenticator, delivery};
-use crate::cache::Redis;
+use crate::cache::{CacheMetrics, Pages, Redis, Seal, Versions};
 use crate::config::{Config, ContractSource, Problem};
 use crate::contract::{Binding, Contracts, Documents, InForce, InstanceUrl, LoadOptions};
 use crate::embedded::EmbeddedError;
@@ -342,10 +342,13 @@ impl<'s> Rooms<'s> {
         if role.api {
             self.tasks.spawn(maintenance::run(self.database.clone(), self.stop.clone()));
         }
+        let counters = CacheMetrics::register(&self.metrics).map_err(setting("metrics clash"))?;
         let redis = match &self.config.redis {
-            Some(url) => Some(Redis::open(url.expose()).map_err(setting("REDIS_URL can't be used"))?),
+            Some(url) => Some(Redis::open(url.expose(), counters.clone()).map_err(setting("REDIS_URL can't be used"))?),
             None => None,
         };
+        let seal = Seal::new(&self.config.instance_name, self.config.auth_secret.expose())
+            .map_err(setting("AUTH_SECRET can't be used"))?;
         Ok(Shared {
             config: self.config.clone(),
             database: self.database.clone(),
@@ -356,6 +359,8 @@ impl<'s> Rooms<'s> {
             authenticator: Arc::new(authenticator(&self.config, self.database.clone())?),
             peers: self.peers.clone(),
             contact,
+            pages: Pages::new(redis.clone(), seal, counters),
+            versions: Versions::start(self.database.clone()),
             redis,
             own_public_keys: self.key.iter().map(|key| key.public_key().to_string()).collect(),
             projects: role.projector,

@@ -15,15 +15,23 @@ use crate::commands::payload::timestamp;
 use crate::contract::{Contracts, InstanceUrl};
 use crate::http::filter::{ItemFilter, Within};
 
-const ITEMS: Listing = Listing {
+/// What everybody may see: the private half is not even read.
+const PUBLIC: Listing = Listing {
     table: "items_live.items",
     projection: "items",
     columns: "item_network, item_domain, item_type, item_id, item_instance_url, item_schema_url, item_state, \
-              item_private_state, item_latitude, item_longitude, created_by, created_at, updated_at, version",
+              item_latitude, item_longitude, created_by, created_at, updated_at",
     keys: &[("created_at", KeyType::Time), ("item_id", KeyType::Uuid)],
     network: "item_network",
     only_network: Some("$1"),
     position: "created_position",
+};
+
+/// What an owner sees of their own.
+const OWN: Listing = Listing {
+    columns: "item_network, item_domain, item_type, item_id, item_instance_url, item_schema_url, item_state, \
+              item_private_state, item_latitude, item_longitude, created_by, created_at, updated_at, version",
+    ..PUBLIC
 };
 
 /// Sort keys of a cursor.
@@ -45,12 +53,25 @@ pub struct ItemRow {
     created_by: String,
     created_at: String,
     updated_at: String,
+}
+
+/// An item of the owner who reads it.
+#[derive(Debug, Clone)]
+pub struct OwnItem {
+    /// The item with its public half.
+    pub item: ItemRow,
     /// The private half; never goes out by itself.
-    #[serde(skip)]
     pub private: Box<RawValue>,
     /// For the `ETag` of an answer that is a single item.
-    #[serde(skip)]
     pub version: i32,
+}
+
+impl OwnItem {
+    /// Whether it has private values.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.private.get() != "{}"
+    }
 }
 
 /// A page of one owner's items.
@@ -63,11 +84,54 @@ pub async fn of_owner(
     owner: &str,
     filter: &ItemFilter,
     page: &PageRequest,
-) -> Result<Page<ItemRow>, QueryError> {
+) -> Result<Page<OwnItem>, QueryError> {
     let client = database.client().await?;
     let mut conditions = matching(contracts, filter);
     conditions.equal("created_by", Some(owner.to_owned()));
-    ITEMS.page(&client, conditions, page, &(owner, filter), read).await
+    let read_own = |row: &Row| {
+        let (item, key) = read(row);
+        let private = row.get::<_, Json<Box<RawValue>>>("item_private_state").0;
+        (OwnItem { item, private, version: row.get("version") }, key)
+    };
+    OWN.page(&client, conditions, page, &(owner, filter), read_own).await
+}
+
+/// A page of everybody's items, as everybody may see them. Its cursors belong to `filter`.
+///
+/// # Errors
+/// [`QueryError`].
+pub async fn of_everybody(
+    database: &Database,
+    contracts: &Contracts,
+    filter: &ItemFilter,
+    page: &PageRequest,
+) -> Result<Page<ItemRow>, QueryError> {
+    let client = database.client().await?;
+    PUBLIC.page(&client, counted(contracts, filter), page, filter, read).await
+}
+
+/// How many items of everybody's match.
+///
+/// # Errors
+/// [`QueryError`].
+pub async fn count(database: &Database, contracts: &Contracts, filter: &ItemFilter) -> Result<i64, QueryError> {
+    let client = database.client().await?;
+    let conditions = counted(contracts, filter);
+    let statement = client.prepare_cached(&format!("select {} as total", conditions.total(PUBLIC.table))).await?;
+    Ok(client.query_one(&statement, &conditions.parameters()).await?.try_get("total")?)
+}
+
+/// The filters; of all items of a domain the fold has kept the number.
+fn counted(contracts: &Contracts, filter: &ItemFilter) -> Conditions {
+    let mut conditions = matching(contracts, filter);
+    // The first two conditions are network and domain.
+    if conditions.len() == 2 {
+        conditions.total_is(
+            "coalesce((select count from items_live.item_counts where item_network = $1 and item_domain = $2), 0)"
+                .to_owned(),
+        );
+    }
+    conditions
 }
 
 /// Radius of CONTRACT 12's sphere, in metres.
@@ -136,8 +200,6 @@ fn read(row: &Row) -> (ItemRow, Vec<String>) {
         created_by: row.get("created_by"),
         created_at,
         updated_at: timestamp(row.get::<_, DateTime<Utc>>("updated_at")),
-        private: row.get::<_, Json<Box<RawValue>>>("item_private_state").0,
-        version: row.get("version"),
     };
     (item, key)
 }
