@@ -22,6 +22,7 @@ use crate::config::{Config, ContractSource, Problem};
 use crate::contract::{Binding, Contracts, Documents, InForce, InstanceUrl, LoadOptions};
 use crate::embedded::EmbeddedError;
 use crate::http::metrics::HttpMetrics;
+use crate::network::fetch::peers::Peers as NetworkReads;
 use crate::store::Store;
 use crate::{maintenance, server};
 
@@ -349,6 +350,8 @@ impl<'s> Rooms<'s> {
         };
         let seal = Seal::new(&self.config.instance_name, self.config.auth_secret.expose())
             .map_err(setting("AUTH_SECRET can't be used"))?;
+        let network_reads = NetworkReads::new(self.peers.clone(), self.config.peer_timeout, &self.metrics)
+            .map_err(setting("metrics clash"))?;
         Ok(Shared {
             config: self.config.clone(),
             database: self.database.clone(),
@@ -361,6 +364,7 @@ impl<'s> Rooms<'s> {
             contact,
             pages: Pages::new(redis.clone(), seal, counters),
             versions: Versions::start(self.database.clone()),
+            network_reads,
             redis,
             own_public_keys: self.key.iter().map(|key| key.public_key().to_string()).collect(),
             projects: role.projector,

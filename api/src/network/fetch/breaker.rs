@@ -11,11 +11,11 @@ use super::reason::Reason;
 const SILENCES: u32 = 3;
 
 /// How long nobody calls then.
-pub const PAUSE: Duration = Duration::from_secs(5);
+pub(super) const PAUSE: Duration = Duration::from_secs(5);
 
 /// What is remembered of a peer.
 #[derive(Debug, Default)]
-pub struct Breaker {
+pub(super) struct Breaker {
     silences: u32,
     last: Option<Reason>,
     open_until: Option<Instant>,
@@ -24,7 +24,7 @@ pub struct Breaker {
 impl Breaker {
     /// Why the peer is not to be called now. When the pause is over, whoever asks first may call, and the others go on
     /// skipping until that call has told how the peer is.
-    pub fn skips(&mut self, now: Instant) -> Option<Reason> {
+    pub(super) fn skips(&mut self, now: Instant) -> Option<Reason> {
         let until = self.open_until?;
         if now < until {
             return self.last;
@@ -34,7 +34,7 @@ impl Breaker {
     }
 
     /// What a call came to; `None` is an answer of any kind.
-    pub fn note(&mut self, silence: Option<Reason>, now: Instant) {
+    pub(super) fn note(&mut self, silence: Option<Reason>, now: Instant) {
         match silence {
             None => *self = Self::default(),
             Some(reason) => {

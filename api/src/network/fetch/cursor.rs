@@ -10,16 +10,16 @@ use crate::queries::cursor::MAX_BYTES;
 
 /// Where an instance goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Place {
+pub(super) struct Place {
     /// Rows that it has given so far: its offset, as far as there is no cursor.
-    pub given: i64,
+    pub(super) given: i64,
     /// Its own `next_cursor`.
-    pub cursor: Option<String>,
+    pub(super) cursor: Option<String>,
 }
 
 /// A walk: the places of the instances in document order, `None` for those that have come to their end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Walk(pub Vec<Option<Place>>);
+pub(super) struct Walk(pub(super) Vec<Option<Place>>);
 
 #[derive(Serialize, Deserialize)]
 struct Written {
@@ -37,7 +37,7 @@ struct Written {
 impl Walk {
     /// Whether every instance has come to its end.
     #[must_use]
-    pub fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.0.iter().all(Option::is_none)
     }
 
@@ -46,7 +46,7 @@ impl Walk {
     ///
     /// # Errors
     /// Only when it can't be written as JSON.
-    pub fn encode(&self, query: &impl std::fmt::Debug) -> Result<String, serde_json::Error> {
+    pub(super) fn encode(&self, query: &impl std::fmt::Debug) -> Result<String, serde_json::Error> {
         let begun = self.0.iter().enumerate().filter_map(|(instance, place)| {
             let place = place.as_ref().filter(|place| **place != Place::default())?;
             Some((instance, place.given, place.cursor.clone()))
@@ -67,7 +67,7 @@ impl Walk {
 
     /// Reads a cursor; `query` must be what it was made for, over so many instances. `None` when it is not.
     #[must_use]
-    pub fn decode(text: &str, query: &impl std::fmt::Debug, instances: usize) -> Option<Self> {
+    pub(super) fn decode(text: &str, query: &impl std::fmt::Debug, instances: usize) -> Option<Self> {
         if text.len() > MAX_BYTES {
             return None;
         }

@@ -5,21 +5,21 @@ use dpg_mirror::PeerAnswer;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
+use super::Asked;
 use super::cursor::Place;
 use super::own;
 use super::peers::Question;
 use super::reason::Reason;
 use super::rows::{self, Expected, Onward};
-use super::Asked;
 use crate::app::App;
-use crate::cache::{Answer, Keep, Made, PageKey};
+use crate::cache::{Answer, Made, PageKey, Version};
 use crate::contract::InstanceUrl;
 use crate::http::ApiError;
 use crate::http::page::{Page as PageQuery, Start};
 
 /// What the contract says of an instance, seen from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
+pub(super) enum Who {
     /// Us.
     Us,
     /// Us, for a pair that we do not serve.
@@ -30,42 +30,42 @@ pub enum Who {
 
 /// An instance of the domain.
 #[derive(Debug)]
-pub struct Member {
+pub(super) struct Member {
     /// Its first registered spelling.
-    pub url: InstanceUrl,
+    pub(super) url: InstanceUrl,
     /// Who it is.
-    pub who: Who,
+    pub(super) who: Who,
 }
 
 /// What an instance gave to a page.
 #[derive(Debug)]
-pub struct Part {
+pub(super) struct Part {
     /// Its rows, checked.
-    pub rows: Vec<Box<RawValue>>,
+    pub(super) rows: Vec<Box<RawValue>>,
     /// Where it goes on; `None` at its end.
-    pub next: Option<Place>,
+    pub(super) next: Option<Place>,
     /// Whether it gave rows that are none.
-    pub faulty: bool,
+    pub(super) faulty: bool,
     /// How many rows it has, told in the same breath: only we do.
-    pub total: Option<i64>,
+    pub(super) total: Option<i64>,
     /// Version of our only row, when the page was narrowed to it.
-    pub version: Option<i32>,
+    pub(super) version: Option<i32>,
 }
 
 impl Part {
     /// Rows in it.
     #[must_use]
-    pub fn length(&self) -> i64 {
+    pub(super) fn length(&self) -> i64 {
         i64::try_from(self.rows.len()).unwrap_or(i64::MAX)
     }
 }
 
 /// A member's answer, or why there is none. A failure of our own ends the page.
-pub type Heard<T> = Result<Result<T, Reason>, ApiError>;
+pub(super) type Heard<T> = Result<Result<T, Reason>, ApiError>;
 
 /// The instances of the domain in document order, narrowed by `item_instance_url`.
 #[must_use]
-pub fn of(app: &App, asked: &Asked) -> Vec<Member> {
+pub(super) fn of(app: &App, asked: &Asked) -> Vec<Member> {
     let filter = &asked.filter;
     let wanted = filter.instance_url.as_deref().map(InstanceUrl::parse);
     let serves = app.contracts.serves(&filter.network, &filter.domain);
@@ -89,22 +89,23 @@ impl Member {
     ///
     /// # Errors
     /// When our own database is away.
-    pub async fn count(&self, app: &App, asked: &Asked) -> Heard<i64> {
+    pub(super) async fn count(&self, app: &App, asked: &Asked, version: Version) -> Heard<i64> {
         match self.who {
             Who::Us => own::count(app, &asked.filter).await.map(Ok),
             Who::UsUnserved => Ok(Err(Reason::NotServed)),
-            Who::Peer => Ok(self.kept_count(app, asked).await),
+            Who::Peer => Ok(self.kept_count(app, asked, version).await),
         }
     }
 
-    async fn kept_count(&self, app: &App, asked: &Asked) -> Result<i64, Reason> {
+    async fn kept_count(&self, app: &App, asked: &Asked, version: Version) -> Result<i64, Reason> {
         let body = Value::Object(self.body(asked));
-        let key = json!({"instance": self.url.normalised(), "contract": app.contracts.version(),
-                         "ttl": asked.ttl.as_secs(), "filter": body});
+        // The epoch tells us from others that keep pages in the same Redis.
+        let key = json!({"epoch": version.epoch, "contract": app.contracts.version(), "ttl": asked.ttl.as_secs(),
+                         "instance": self.url.normalised(), "filter": body});
         let ask = async {
             let answer = app.network_reads.ask(&self.url, Question::Count, bytes(&body)).await?;
             let count = rows::count(&answer.body).ok_or_else(|| self.bad("its count can't be read"))?;
-            Ok::<_, Reason>(Made { answer: Answer::new(count.to_string()), keep: Keep::Everywhere(asked.ttl) })
+            Ok::<_, Reason>(Made { answer: Answer::new(count.to_string()), keep: version.keep(asked.ttl) })
         };
         let served = app.pages.get_or_make(PageKey::of("network/item/count_local", key), ask).await?;
         let count = std::str::from_utf8(&served.answer.body).ok().and_then(|text| text.parse().ok());
@@ -115,7 +116,7 @@ impl Member {
     ///
     /// # Errors
     /// 400 for a cursor of our own that is not of this query; 503 when our own database is away.
-    pub async fn part(&self, app: &App, asked: &Asked, place: &Place, limit: i64) -> Heard<Part> {
+    pub(super) async fn part(&self, app: &App, asked: &Asked, place: &Place, limit: i64) -> Heard<Part> {
         match self.who {
             Who::Us => self.own_part(app, asked, place, limit).await.map(Ok),
             Who::UsUnserved => Ok(Err(Reason::NotServed)),
@@ -150,7 +151,11 @@ impl Member {
         let expected = Expected { network: &filter.network, domain: &filter.domain, instance: &self.url, limit };
         let checked = rows::check(&answer.body, expected).ok_or_else(|| self.bad("its page can't be read"))?;
         if checked.foreign > 0 {
-            tracing::warn!(peer = self.url.as_str(), rows = checked.foreign, "rows with another instance's URL dropped");
+            tracing::warn!(
+                peer = self.url.as_str(),
+                rows = checked.foreign,
+                "rows with another instance's URL dropped"
+            );
         }
         if checked.faulty {
             self.bad("some of its rows are no items of this domain");

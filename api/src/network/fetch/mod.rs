@@ -80,14 +80,14 @@ fn time_to_live(minimum: u64, asked: Option<u64>) -> Duration {
 /// 400 for a cursor that is not of this query; 503 for too many fan-outs, and when our own database is away.
 pub async fn serve(app: &App, asked: &Asked) -> Result<Served, ApiError> {
     let Asked { filter, page, ttl } = asked;
-    let version = match app.contracts.serves(&filter.network, &filter.domain) {
+    let version = match app.contracts.serves_network(&filter.network) {
         true => app.versions.of(&filter.network, &filter.domain).await?,
         false => Version::default(),
     };
     let key = page_key(ROUTE, app, version, filter, page, json!({"ttl": ttl.as_secs()}));
     let make = async {
-        let answer = page::make(app, asked).await?;
-        let keep = if answer.partial { Keep::Not } else { Keep::Everywhere(*ttl) };
+        let answer = page::make(app, asked, version).await?;
+        let keep = if answer.partial { Keep::Not } else { version.keep(*ttl) };
         Ok::<_, ApiError>(Made { answer, keep })
     };
     app.pages.get_or_make(key, make).await

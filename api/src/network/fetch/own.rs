@@ -5,8 +5,8 @@ use crate::app::App;
 use crate::http::ApiError;
 use crate::http::filter::ItemFilter;
 use crate::http::page::Page as PageQuery;
-use crate::queries::items::{self, ItemRow};
 use crate::queries::Page;
+use crate::queries::items::{self, ItemRow};
 use crate::reads::page_request;
 
 /// How many of our items match.

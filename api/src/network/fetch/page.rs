@@ -12,7 +12,7 @@ use super::member::{self, Heard, Member, Part, Who};
 use super::plan;
 use super::reason::Reason;
 use crate::app::App;
-use crate::cache::Answer;
+use crate::cache::{Answer, Version};
 use crate::http::page::Start;
 use crate::http::{ApiError, Fault};
 
@@ -28,11 +28,11 @@ struct Build<'a> {
     version: Option<i32>,
 }
 
-/// Makes the page.
+/// Makes the page; `version` is that of our own rows, read before them.
 ///
 /// # Errors
 /// 400 for a cursor that is not of this query; 503 for too many fan-outs, and when our own database is away.
-pub async fn make(app: &App, asked: &Asked) -> Result<Answer, ApiError> {
+pub(super) async fn make(app: &App, asked: &Asked, version: Version) -> Result<Answer, ApiError> {
     let members = member::of(app, asked);
     let query = (&asked.filter, members.iter().map(|member| member.url.normalised()).collect::<Vec<_>>());
     let walk = match &asked.page.start {
@@ -41,7 +41,7 @@ pub async fn make(app: &App, asked: &Asked) -> Result<Answer, ApiError> {
     };
     let peers = members.iter().any(|member| member.who == Who::Peer);
     let _leave = if peers { Some(app.network_reads.fan_out()?) } else { None };
-    let mut build = Build::count(app, asked, &members).await?;
+    let mut build = Build::count(app, asked, &members, version).await?;
     match walk {
         None => build.cut().await?,
         Some(walk) => build.go_on(walk).await?,
@@ -55,10 +55,10 @@ fn not_a_cursor() -> ApiError {
 
 impl<'a> Build<'a> {
     /// Counts every instance. Alone, we need no count to know whose turn it is: our total comes with the rows.
-    async fn count(app: &'a App, asked: &'a Asked, members: &'a [Member]) -> Result<Self, ApiError> {
+    async fn count(app: &'a App, asked: &'a Asked, members: &'a [Member], version: Version) -> Result<Self, ApiError> {
         let counts = match members {
             [Member { who: Who::Us, .. }] => vec![Ok(i64::MAX)],
-            members => try_join_all(members.iter().map(|member| member.count(app, asked))).await?,
+            members => try_join_all(members.iter().map(|member| member.count(app, asked, version))).await?,
         };
         let failed = counts.iter().map(|count| count.err()).collect();
         let counts = counts.into_iter().map(Result::ok).collect();

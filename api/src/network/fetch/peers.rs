@@ -25,7 +25,7 @@ const IN_FLIGHT: usize = 32;
 
 /// What is asked of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question {
+pub(super) enum Question {
     /// `count_local`.
     Count,
     /// `fetch_local`.
@@ -80,7 +80,7 @@ impl Peers {
     ///
     /// # Errors
     /// 503 `SERVICE_UNAVAILABLE` when too many pages are asking already.
-    pub fn fan_out(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+    pub(super) fn fan_out(&self) -> Result<SemaphorePermit<'_>, ApiError> {
         self.fan_outs.try_acquire().map_err(|_| ApiError::unavailable())
     }
 
@@ -88,7 +88,7 @@ impl Peers {
     ///
     /// # Errors
     /// Why there is no 2xx answer.
-    pub async fn ask(&self, peer: &InstanceUrl, question: Question, body: Bytes) -> Result<PeerAnswer, Reason> {
+    pub(super) async fn ask(&self, peer: &InstanceUrl, question: Question, body: Bytes) -> Result<PeerAnswer, Reason> {
         let line = self.line(peer);
         let skipped = line.breaker().skips(Instant::now());
         let asked = match skipped {
@@ -130,9 +130,9 @@ impl Peers {
 
     fn line(&self, peer: &InstanceUrl) -> Arc<Line> {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = lines.entry(peer.normalised().to_owned()).or_insert_with(|| {
-            Arc::new(Line { turns: Semaphore::new(IN_FLIGHT), breaker: Mutex::default() })
-        });
+        let line = lines
+            .entry(peer.normalised().to_owned())
+            .or_insert_with(|| Arc::new(Line { turns: Semaphore::new(IN_FLIGHT), breaker: Mutex::default() }));
         line.clone()
     }
 }

@@ -3,19 +3,19 @@
 
 /// What one instance gives to a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Slice {
+pub(super) struct Slice {
     /// The instance's place in document order.
-    pub instance: usize,
+    pub(super) instance: usize,
     /// Its rows before the slice.
-    pub offset: i64,
+    pub(super) offset: i64,
     /// Rows in the slice, at least 1.
-    pub length: i64,
+    pub(super) length: i64,
 }
 
 /// The slices of `[offset, offset + limit)`, in document order. `None` is an instance that gave no count, and no rows
 /// either. Sums that no page could reach are cut off instead of overflowing: peers make the counts up.
 #[must_use]
-pub fn page(counts: &[Option<i64>], offset: i64, limit: i64) -> Vec<Slice> {
+pub(super) fn page(counts: &[Option<i64>], offset: i64, limit: i64) -> Vec<Slice> {
     let end = offset.saturating_add(limit);
     let mut start: i64 = 0;
     let mut slices = Vec::new();
@@ -32,7 +32,7 @@ pub fn page(counts: &[Option<i64>], offset: i64, limit: i64) -> Vec<Slice> {
 
 /// Whether an instance has rows behind the page that is cut at `offset + limit`.
 #[must_use]
-pub fn ends_after(counts: &[Option<i64>], instance: usize, end: i64) -> bool {
+pub(super) fn ends_after(counts: &[Option<i64>], instance: usize, end: i64) -> bool {
     let through: i64 = counts.iter().take(instance + 1).fold(0, |sum, count| sum.saturating_add(count.unwrap_or(0)));
     counts.get(instance).copied().flatten().is_some_and(|count| count > 0) && through > end
 }

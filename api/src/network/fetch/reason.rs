@@ -7,7 +7,7 @@ use serde_json::Value;
 /// A stable word of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub(super) enum Reason {
     /// No whole answer in time.
     Timeout,
     /// No connection, or a broken one; an address that may not be called.
@@ -25,7 +25,7 @@ pub enum Reason {
 impl Reason {
     /// As on the wire, and as a label of metrics.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
             Self::Unreachable => "unreachable",
@@ -38,7 +38,7 @@ impl Reason {
 
     /// Whether calling again soon would most likely only cost time.
     #[must_use]
-    pub const fn is_silence(self) -> bool {
+    pub(super) const fn is_silence(self) -> bool {
         matches!(self, Self::Timeout | Self::Unreachable)
     }
 }
@@ -60,7 +60,7 @@ impl From<&PeerError> for Reason {
 
 /// What a status says, `None` for success. Its body is only looked at to tell the two kinds of 403 apart.
 #[must_use]
-pub fn of_status(answer: &PeerAnswer) -> Option<Reason> {
+pub(super) fn of_status(answer: &PeerAnswer) -> Option<Reason> {
     match answer.status {
         200..=299 => None,
         403 if is_unserved(&answer.body) => Some(Reason::NotServed),

@@ -23,7 +23,7 @@ fn object<'j, T: Deserialize<'j>>(text: &'j [u8]) -> Option<T> {
 
 /// Reads a count; `None` when the answer is something else.
 #[must_use]
-pub fn count(body: &[u8]) -> Option<i64> {
+pub(super) fn count(body: &[u8]) -> Option<i64> {
     let counted: Counted = object(body)?;
     (counted.count >= 0).then_some(counted.count)
 }
@@ -47,7 +47,7 @@ struct Meta {
 
 /// How a peer's part goes on after what it gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Onward {
+pub(super) enum Onward {
     /// By offset: it gives no cursors.
     Offset,
     /// By its cursor.
@@ -58,35 +58,35 @@ pub enum Onward {
 
 /// The checked part of an answer.
 #[derive(Debug)]
-pub struct Checked {
+pub(super) struct Checked {
     /// Rows that are good.
-    pub rows: Vec<Box<RawValue>>,
+    pub(super) rows: Vec<Box<RawValue>>,
     /// Rows that the peer gave, the good and the bad.
-    pub given: i64,
+    pub(super) given: i64,
     /// Whether a row was no item of the pair.
-    pub faulty: bool,
+    pub(super) faulty: bool,
     /// Rows that carry another instance's URL.
-    pub foreign: usize,
+    pub(super) foreign: usize,
     /// How to go on.
-    pub onward: Onward,
+    pub(super) onward: Onward,
 }
 
 /// What is expected of a row.
 #[derive(Debug, Clone, Copy)]
-pub struct Expected<'a> {
+pub(super) struct Expected<'a> {
     /// The network asked for.
-    pub network: &'a str,
+    pub(super) network: &'a str,
     /// The domain asked for.
-    pub domain: &'a str,
+    pub(super) domain: &'a str,
     /// The peer.
-    pub instance: &'a InstanceUrl,
+    pub(super) instance: &'a InstanceUrl,
     /// Rows at most.
-    pub limit: i64,
+    pub(super) limit: i64,
 }
 
 /// Checks an answer; `None` when it is none, or holds more rows than were asked for.
 #[must_use]
-pub fn check(body: &[u8], expected: Expected<'_>) -> Option<Checked> {
+pub(super) fn check(body: &[u8], expected: Expected<'_>) -> Option<Checked> {
     let fetched: Fetched<'_> = object(body)?;
     let given = i64::try_from(fetched.items.len()).ok().filter(|given| *given <= expected.limit)?;
     let onward = match fetched.meta.unwrap_or_default().next_cursor {
@@ -234,7 +234,8 @@ mod tests {
         let text = r#"{"a" : 1.50,"deep":DEEP}"#.replace("DEEP", &format!("{}{}", "[".repeat(120), "]".repeat(120)));
         let mut all = row();
         all["item_state"] = Value::Null;
-        let answer = json!({"items": [all]}).to_string().replace("\"item_state\":null", &format!("\"item_state\":{text}"));
+        let answer =
+            json!({"items": [all]}).to_string().replace("\"item_state\":null", &format!("\"item_state\":{text}"));
         let instance = InstanceUrl::parse(HERE).unwrap();
         let expected = Expected { network: "yellow_dot", domain: "tutor", instance: &instance, limit: 3 };
         let checked = check(answer.as_bytes(), expected).unwrap();
