@@ -13,7 +13,7 @@ use super::cursor::KeyType;
 use super::{Listing, Page, PageRequest, QueryError};
 use crate::commands::payload::timestamp;
 use crate::contract::{Contracts, InstanceUrl};
-use crate::http::filter::{ItemFilter, Within};
+use crate::http::filter::ItemFilter;
 
 /// What everybody may see: the private half is not even read.
 const PUBLIC: Listing = Listing {
@@ -135,9 +135,6 @@ fn counted(contracts: &Contracts, filter: &ItemFilter) -> Conditions {
     conditions
 }
 
-/// Radius of CONTRACT 12's sphere, in metres.
-const EARTH_RADIUS: f64 = 6_378_168.0;
-
 /// The filters of CONTRACT 1.6. Private properties live outside the public state, so a filter on one matches nothing.
 fn matching(contracts: &Contracts, filter: &ItemFilter) -> Conditions {
     let mut conditions = Conditions::default();
@@ -159,29 +156,9 @@ fn matching(contracts: &Contracts, filter: &ItemFilter) -> Conditions {
         conditions.clause(format!("({})", alternatives.join(" or ")));
     }
     if let Some(circle) = &filter.within {
-        within(&mut conditions, circle);
+        circle.must_hold(&mut conditions);
     }
     conditions
-}
-
-/// A placeholder whose type Postgres need not guess.
-fn float(conditions: &mut Conditions, value: f64) -> String {
-    format!("{}::float8", conditions.parameter(value))
-}
-
-/// The great-circle distance, by the haversine formula; the band of latitudes is what an index can serve.
-fn within(conditions: &mut Conditions, circle: &Within) {
-    let latitude = float(conditions, circle.latitude);
-    let longitude = float(conditions, circle.longitude);
-    let radius = float(conditions, circle.radius_meters);
-    let band = float(conditions, (circle.radius_meters / EARTH_RADIUS).to_degrees() + 1e-9);
-    conditions.clause(format!(
-        "(item_latitude between {latitude} - {band} and {latitude} + {band}
-          and 2 * {EARTH_RADIUS} * asin(least(1, sqrt(
-                power(sin(radians(item_latitude - {latitude}) / 2), 2)
-                + cos(radians({latitude})) * cos(radians(item_latitude))
-                * power(sin(radians(item_longitude - {longitude}) / 2), 2)))) <= {radius})"
-    ));
 }
 
 fn read(row: &Row) -> (ItemRow, Vec<String>) {

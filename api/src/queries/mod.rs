@@ -9,6 +9,7 @@ pub mod items;
 pub mod mirrored;
 pub mod nonces;
 pub mod versions;
+mod within;
 
 use std::sync::Arc;
 

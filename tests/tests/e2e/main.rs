@@ -9,6 +9,7 @@ mod idempotency;
 mod kills;
 mod limits;
 mod mirroring;
+mod network_fetch;
 mod ownership;
 mod poison;
 mod races;

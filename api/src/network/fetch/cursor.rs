@@ -124,7 +124,11 @@ mod tests {
         }
 
         #[test]
-        fn however_many_instances_it_fits_and_forgets_none(walk in proptest::collection::vec(place(1100), 1..300)) {
+        fn however_many_instances_it_fits_and_forgets_none(
+            mut walk in proptest::collection::vec(place(20), 1..150),
+            long in place(1100),
+        ) {
+            walk.push(long);
             let walk = Walk(walk);
             let text = walk.encode(&"q").unwrap();
             prop_assert!(text.len() <= MAX_BYTES, "{}", text.len());

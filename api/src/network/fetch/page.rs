@@ -93,6 +93,7 @@ impl<'a> Build<'a> {
                 Err(reason) => self.fail(instance, reason, place),
             }
         }
+        self.end_those_without_rows();
         Ok(())
     }
 
@@ -112,7 +113,6 @@ impl<'a> Build<'a> {
             }
         }
         self.walk = walk;
-        self.end_those_without_rows();
         let asking = turns.into_iter().map(|(instance, place, limit)| {
             let build = &*self;
             async move {
@@ -132,6 +132,7 @@ impl<'a> Build<'a> {
                 Ok(_) => full = true,
             }
         }
+        self.end_those_without_rows();
         Ok(())
     }
 
