@@ -2,6 +2,7 @@
 //! one snapshot.
 
 pub mod actions;
+mod circle;
 mod conditions;
 pub mod cursor;
 pub mod events;
@@ -9,7 +10,6 @@ pub mod items;
 pub mod mirrored;
 pub mod nonces;
 pub mod versions;
-mod within;
 
 use std::sync::Arc;
 
