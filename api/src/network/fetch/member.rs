@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use dpg_mirror::PeerAnswer;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
 use super::Asked;
+use super::assemble::{Heard, Part};
 use super::cursor::Place;
 use super::own;
 use super::peers::Question;
@@ -36,32 +37,6 @@ pub(super) struct Member {
     /// Who it is.
     pub(super) who: Who,
 }
-
-/// What an instance gave to a page.
-#[derive(Debug)]
-pub(super) struct Part {
-    /// Its rows, checked.
-    pub(super) rows: Vec<Box<RawValue>>,
-    /// Where it goes on; `None` at its end.
-    pub(super) next: Option<Place>,
-    /// Whether it gave rows that are none.
-    pub(super) faulty: bool,
-    /// How many rows it has, told in the same breath: only we do.
-    pub(super) total: Option<i64>,
-    /// Version of our only row, when the page was narrowed to it.
-    pub(super) version: Option<i32>,
-}
-
-impl Part {
-    /// Rows in it.
-    #[must_use]
-    pub(super) fn length(&self) -> i64 {
-        i64::try_from(self.rows.len()).unwrap_or(i64::MAX)
-    }
-}
-
-/// A member's answer, or why there is none. A failure of our own ends the page.
-pub(super) type Heard<T> = Result<Result<T, Reason>, ApiError>;
 
 /// The instances of the domain in document order, narrowed by `item_instance_url`.
 #[must_use]

@@ -2,9 +2,10 @@
 //! version of our own rows, so a write here shows on the next page; what peers hold shows after the time to live at most.
 //! A peer that fails costs its own rows and is named, never the page, and such a page is never kept.
 //!
-//! [`page`] puts a page together from what each [`member`] gives; [`plan`], [`cursor`] and [`rows`] are the pure parts;
-//! [`peers`] are the lines to other instances, with a [`breaker`] each; [`own`] is our part.
+//! [`assemble`] puts a page together from what each [`member`] gives; [`plan`], [`cursor`] and [`rows`] are its arithmetic,
+//! its memory and its suspicion; [`peers`] are the lines to other instances, with a [`breaker`] each; [`own`] is our part.
 
+mod assemble;
 mod breaker;
 mod cursor;
 mod member;

@@ -1,8 +1,7 @@
 //! Why an instance is missing from a network page (CONTRACT 6), told from what its call came to.
 
 use dpg_mirror::{PeerAnswer, PeerError};
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
 /// A stable word of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -69,9 +68,16 @@ pub(super) fn of_status(answer: &PeerAnswer) -> Option<Reason> {
     }
 }
 
+#[derive(Deserialize)]
+struct Refusal {
+    error: Option<String>,
+    code: Option<String>,
+}
+
 fn is_unserved(body: &[u8]) -> bool {
-    const UNSERVED: &str = "UNSERVED_DOMAIN_BINDING";
-    serde_json::from_slice::<Value>(body).is_ok_and(|body| body["error"] == UNSERVED || body["code"] == UNSERVED)
+    const UNSERVED: Option<&str> = Some("UNSERVED_DOMAIN_BINDING");
+    serde_json::from_slice::<Refusal>(body)
+        .is_ok_and(|refusal| refusal.error.as_deref() == UNSERVED || refusal.code.as_deref() == UNSERVED)
 }
 
 #[cfg(test)]

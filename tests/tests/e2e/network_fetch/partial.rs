@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use dpg_tests::network::{STUDENT, TUTOR};
 use dpg_tests::wait::check;
-use dpg_tests::{Fault, Proxy, eventually, port};
+use dpg_tests::{Contract, Fault, Instance, Node, Proxy, Role, TestDatabase, eventually, port};
 use serde_json::json;
 
-use super::{SOON, among, holding, ids, is_whole, make, missing, page, several_at};
+use super::{COUNT, FETCH, SOON, among, holding, ids, is_whole, make, missing, page, several_at};
 
 /// Issue 3, must hold 3.
 #[tokio::test(flavor = "multi_thread")]
@@ -26,11 +26,10 @@ async fn a_page_comes_without_those_who_refuse_or_hang_and_names_them() {
     refusing.set(Fault::Refuse).await;
     hanging.set(Fault::Hang).await;
     let named = vec![(refusing.url(), "unreachable".to_owned()), (hanging.url(), "timeout".to_owned())];
-    for attempt in 0..3 {
-        // Each time a new filter, so that no count is kept.
+    // Other filters than before, so that no count is kept. The last of these pages no longer waits for anybody.
+    for _ in 0..4 {
         let asked = Instant::now();
-        let partial =
-            page(&client, STUDENT, &format!("limit=50&item_type=profile_1.0&page=1&radius_meters={attempt}1")).await;
+        let partial = page(&client, STUDENT, "limit=50&item_type=profile_1.0").await;
         assert!(asked.elapsed() < Duration::from_secs(20), "it took {:?}", asked.elapsed());
         assert_eq!(ids(&partial), all[..1], "{partial}");
         assert_eq!(partial.body["meta"]["total"], json!(1), "{partial}");
@@ -41,7 +40,7 @@ async fn a_page_comes_without_those_who_refuse_or_hang_and_names_them() {
     refusing.set(Fault::Pass).await;
     hanging.set(Fault::Pass).await;
     eventually("the page is whole again", SOON, || async {
-        let page = page(&client, STUDENT, "limit=50&item_type=profile_1.0&page=1").await;
+        let page = page(&client, STUDENT, "limit=50&item_type=profile_1.0").await;
         check(is_whole(&page) && ids(&page) == all, &page)
     })
     .await;
@@ -72,15 +71,32 @@ async fn a_silent_peer_is_skipped_for_a_while() {
     .await;
 }
 
+/// CONTRACT 6 step 10: a partial page is not kept, the counts of the healthy are.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_counts_of_healthy_peers_are_kept() {
+    let (shop, shop_ids) = holding(TUTOR, 3).await;
+    let (own, nobody) = (port::free(), port::url(port::free()));
+    let contract = Contract::new().instance(TUTOR, &nobody).instance(TUTOR, &shop.url());
+    let contract = contract.instance(STUDENT, &port::url(own));
+    let instance = Instance::new("healthy", &[STUDENT], &port::url(own), TestDatabase::create().await, &contract);
+    let node = Node::of(instance, own).await;
+    for pages in 1..=4 {
+        let partial = page(&node.process.client(), TUTOR, "limit=2").await;
+        assert_eq!(missing(&partial), [(nobody.clone(), "unreachable".to_owned())]);
+        assert_eq!(ids(&partial), shop_ids[..2]);
+        assert!(!is_whole(&partial));
+        assert_eq!((shop.received(COUNT).len(), shop.received(FETCH).len()), (1, pages), "{partial}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn our_own_url_for_a_pair_that_we_do_not_serve_is_named() {
     let (shop, shop_ids) = holding(TUTOR, 2).await;
     let node = among(&[None], |instance| instance).await;
     let url = node.instance.url.clone();
-    let contract =
-        dpg_tests::Contract::new().instance(STUDENT, &url).instance(TUTOR, &url).instance(TUTOR, &shop.url());
+    let contract = Contract::new().instance(STUDENT, &url).instance(TUTOR, &url).instance(TUTOR, &shop.url());
     node.instance.write_contract(&contract);
-    let other = node.instance.start(dpg_tests::Role::Api, port::free()).await;
+    let other = node.instance.start(Role::Api, port::free()).await;
     let partial = page(&other.client(), TUTOR, "").await;
     assert_eq!(missing(&partial), [(url, "not_served".to_owned())], "{partial}");
     assert_eq!(ids(&partial), shop_ids);
