@@ -28,7 +28,7 @@ pub(super) async fn make(app: &App, asked: &Asked, version: Version) -> Result<A
     let _leave = if peers { Some(app.network_reads.fan_out()?) } else { None };
     let asking = Asking { app, asked, members: &members, version };
     let assembled = assemble(&asking, asked.offset(), asked.page.limit, walk).await?;
-    answer(asked, &members, assembled, &query)
+    answer(asked, &members, &assembled, &query)
 }
 
 fn not_a_cursor() -> ApiError {
@@ -91,7 +91,7 @@ struct Unavailable<'a> {
 fn answer(
     asked: &Asked,
     members: &[Member],
-    page: Assembled,
+    page: &Assembled,
     query: &impl std::fmt::Debug,
 ) -> Result<Answer, ApiError> {
     let failed = members.iter().zip(&page.failed);

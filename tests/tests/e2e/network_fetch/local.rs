@@ -4,7 +4,7 @@ use dpg_tests::network::{NETWORK, PROFILE, STUDENT, student_state};
 use dpg_tests::{Answer, Contract, Instance, Node, TestDatabase, port};
 use serde_json::{Value, json};
 
-use super::{COUNT, FETCH, ids, is_whole, page};
+use super::{COUNT, FETCH, ids, is_whole, page, patient};
 
 /// RFC 8032's first test key, and another.
 const KEYS: [(&str, &str); 2] = [
@@ -31,7 +31,7 @@ fn at(state: &Value, latitude: f64, longitude: f64) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn peers_are_told_everybodys_public_rows() {
-    let node = Node::both().await;
+    let node = Node::both_with(Contract::new(), patient).await;
     let (asha, bina) = (node.sign_up("asha").await, node.sign_up("bina").await);
     let (first, second) = (asha.create_student("Asha").await, bina.create_student("Bina").await);
     assert_eq!(count(&node, &json!({})).await, json!(2));
@@ -102,6 +102,8 @@ async fn faulty_questions_are_told() {
     let body = json!({"item_network": NETWORK, "item_domain": STUDENT});
     let behind = client.post(COUNT).json(&body).header("dpg-min-position", "99").send().await;
     behind.expect_error(503, "PROJECTION_BEHIND");
+    let path = format!("/api/v1/network/item/fetch?item_network={NETWORK}&item_domain={STUDENT}");
+    client.get(&path).header("dpg-min-position", "99").send().await.expect_error(503, "PROJECTION_BEHIND");
     let faulty = client.post(COUNT).json(&body).header("dpg-min-position", "x").send().await;
     faulty.expect_error(400, "VALIDATION_ERROR");
     assert_eq!(client.get(COUNT).send().await.status, 405);
@@ -110,7 +112,7 @@ async fn faulty_questions_are_told() {
 /// CONTRACT 12: nothing is lost at a pole or across the 180° meridian.
 #[tokio::test(flavor = "multi_thread")]
 async fn circles_reach_over_poles_and_the_date_line() {
-    let node = Node::both().await;
+    let node = Node::both_with(Contract::new(), patient).await;
     let asha = node.sign_up("asha").await;
     let state = student_state("Asha", "hidden");
     for (latitude, longitude) in
@@ -151,7 +153,7 @@ async fn keyed(mode: &str) -> [Node; 2] {
     for (at, (port, (private, _))) in ports.into_iter().zip(KEYS).enumerate() {
         let database = TestDatabase::create().await;
         let instance = Instance::new(&format!("keyed{at}"), &[STUDENT], &port::url(port), database, &contract);
-        nodes.push(Node::of(instance.set("PEER_AUTH", mode).set("PEER_PRIVATE_KEY", private), port).await);
+        nodes.push(Node::of(patient(instance).set("PEER_AUTH", mode).set("PEER_PRIVATE_KEY", private), port).await);
     }
     nodes.try_into().unwrap_or_else(|_| panic!("two nodes"))
 }

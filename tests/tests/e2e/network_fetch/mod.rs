@@ -79,6 +79,11 @@ async fn holding(domain: &'static str, count: usize) -> (Peer, Vec<String>) {
     (peer, ids)
 }
 
+/// Writes wait until they show, however slow the machine is.
+fn patient(instance: Instance) -> Instance {
+    instance.set("READ_YOUR_WRITES_TIMEOUT_MS", "20000")
+}
+
 /// An instance of students among others, in this order; `None` is its own place.
 async fn among(others: &[Option<&str>], settings: impl FnOnce(Instance) -> Instance) -> Node {
     let port = port::free();
@@ -86,7 +91,7 @@ async fn among(others: &[Option<&str>], settings: impl FnOnce(Instance) -> Insta
     let urls = others.iter().map(|url| url.unwrap_or(&own));
     let contract = urls.fold(Contract::new(), |contract, url| contract.instance(STUDENT, url));
     let instance = Instance::new("among", &[STUDENT], &own, TestDatabase::create().await, &contract);
-    Node::of(settings(instance), port).await
+    Node::of(settings(patient(instance)), port).await
 }
 
 /// Real instances that all serve students, in document order, each with a person.
@@ -108,7 +113,7 @@ async fn several_at(ports: &[u16], also: &[&str], lines: &[(usize, &str)]) -> Ve
     for (at, (port, url)) in ports.iter().zip(&urls).enumerate() {
         let name = format!("several{at}");
         let instance = Instance::new(&name, &[STUDENT], url, TestDatabase::create().await, &contract);
-        let node = Node::of(instance.set("PEER_TIMEOUT_MS", "2000"), *port).await;
+        let node = Node::of(patient(instance).set("PEER_TIMEOUT_MS", "2000"), *port).await;
         let user = node.sign_up("asha").await;
         nodes.push((node, user));
     }
