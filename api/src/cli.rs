@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::keys;
 use crate::config::settings::describe;
 use crate::config::{Config, Environment};
+use crate::operator::{self, Failure, KeysVerb, LogVerb};
 use crate::startup::{self, Role, StartError};
 use crate::store::Store;
 use crate::{demo, telemetry};
@@ -37,29 +37,16 @@ enum Verb {
     Verify,
     /// Check the network contract and print what it defines.
     Contract,
-    /// API keys.
+    /// API keys, and the key pair for peers.
     #[command(subcommand)]
     Keys(KeysVerb),
+    /// The log as a whole.
+    #[command(subcommand)]
+    Log(LogVerb),
     /// Print every setting, its default, its meaning and its present value. Secrets are not shown.
     Config,
     /// Two instances, a cross-instance action and an outage, told line by line. ONCE=1 ends when the story ends.
     Demo,
-}
-
-#[derive(Debug, Subcommand)]
-enum KeysVerb {
-    /// Make a key and print it: it is shown only now.
-    Create {
-        /// The user it belongs to: an id or an e-mail address.
-        #[arg(long)]
-        user: String,
-        /// What it is for.
-        #[arg(long, default_value = "operator")]
-        name: String,
-        /// Make the user if there is none with this e-mail address.
-        #[arg(long)]
-        create_user: bool,
-    },
 }
 
 /// Runs the command line.
@@ -75,8 +62,6 @@ pub fn main() -> ExitCode {
         Err(error) => fail(&*error),
     }
 }
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 async fn run(verb: Verb) -> Result<ExitCode, Failure> {
     match verb {
@@ -95,7 +80,8 @@ async fn run(verb: Verb) -> Result<ExitCode, Failure> {
         }
         Verb::Verify => return verify().await,
         Verb::Contract => contract()?,
-        Verb::Keys(KeysVerb::Create { user, name, create_user }) => create_key(&user, &name, create_user).await?,
+        Verb::Keys(verb) => operator::keys(verb, configure).await?,
+        Verb::Log(verb) => operator::log(&verb, &configure()?).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -190,18 +176,6 @@ async fn verify() -> Result<ExitCode, Failure> {
         println!("{difference}");
     }
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-async fn create_key(user: &str, name: &str, create_user: bool) -> Result<(), Failure> {
-    let config = configure()?;
-    let store = Store::open(&config).await?;
-    let database = store.pool(&dpg_eventstore::SessionOptions::new("dpg keys", 2))?;
-    let key = keys::create(&database, user, name, keys::default_prefix(&config.instance_name), create_user).await;
-    store.close().await;
-    let key = key?;
-    eprintln!("This key is shown only now:");
-    println!("{}", key.key);
-    Ok(())
 }
 
 /// Says what went wrong, each cause once.

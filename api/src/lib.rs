@@ -13,6 +13,7 @@ mod failure;
 pub mod http;
 pub mod maintenance;
 pub mod network;
+pub mod operator;
 mod probe;
 pub mod queries;
 pub mod reads;

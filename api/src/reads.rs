@@ -114,16 +114,13 @@ pub fn page_key(
         QueryStart::Offset(offset) => json!(offset),
         QueryStart::Cursor(text) => json!(text),
     };
-    PageKey::of(
-        route,
-        json!({
-            "epoch": version.epoch,
-            "rows": version.rows,
-            "contract": app.contracts.version(),
-            "filter": filter.to_body(),
-            "limit": page.limit,
-            "start": start,
-            "more": more,
-        }),
-    )
+    let page = json!({
+        "epoch": version.epoch,
+        "rows": version.rows,
+        "contract": app.contracts.version(),
+        "filter": filter.to_body(),
+        "limit": page.limit,
+        "start": start,
+    });
+    PageKey::of(route, Value::Array(vec![page, more]))
 }

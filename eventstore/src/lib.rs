@@ -5,6 +5,7 @@ pub mod append;
 mod batch;
 pub mod chain;
 pub mod database;
+pub mod epoch;
 pub mod event;
 pub mod idempotency;
 pub mod metrics;

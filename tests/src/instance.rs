@@ -304,3 +304,27 @@ fn binary() -> PathBuf {
     assert!(path.exists(), "{} is missing: run these tests with `make test`, which builds it", path.display());
     path
 }
+
+/// A key pair for signing towards peers, made as an operator makes one.
+#[derive(Debug, Clone)]
+pub struct PeerKey {
+    /// For `PEER_PRIVATE_KEY`.
+    pub private: String,
+    /// For the contract.
+    pub public: String,
+}
+
+impl PeerKey {
+    /// Makes a pair with `dpg keys peer`.
+    ///
+    /// # Panics
+    /// When the command doesn't print one.
+    #[must_use]
+    pub fn make() -> Self {
+        let output = Command::new(binary()).args(["keys", "peer"]).output().expect("the dpg binary can be started");
+        let text = String::from_utf8(output.stdout).expect("text");
+        let private = text.lines().find_map(|line| line.strip_prefix("PEER_PRIVATE_KEY=")).expect("a private key");
+        let line = text.lines().find_map(|line| line.strip_prefix("\"public_key\": ")).expect("a public key");
+        Self { private: private.to_owned(), public: line.trim_matches('"').to_owned() }
+    }
+}

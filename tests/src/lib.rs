@@ -18,7 +18,7 @@ pub mod wait;
 pub use client::{Answer, Client, User};
 pub use cluster::Cluster;
 pub use database::TestDatabase;
-pub use instance::{Instance, Process, Role};
+pub use instance::{Instance, PeerKey, Process, Role};
 pub use network::Contract;
 pub use pair::{Node, Pair};
 pub use proxy::{Fault, Proxy};

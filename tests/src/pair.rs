@@ -1,7 +1,9 @@
 //! The two instances that most tests talk to: one serves students, one serves tutors; or one that serves both.
 
+use serde_json::json;
+
 use crate::network::{STUDENT, TUTOR};
-use crate::{Contract, Instance, Process, Proxy, Role, TestDatabase, User, log, port};
+use crate::{Contract, Instance, PeerKey, Process, Proxy, Role, TestDatabase, User, log, port};
 
 /// An instance with one process that does everything.
 pub struct Node {
@@ -52,6 +54,8 @@ pub struct PairOptions {
     pub proxied_student: bool,
     /// Whether a fault proxy stands before the tutor instance.
     pub proxied_tutor: bool,
+    /// Whether both have a key, and sign.
+    pub signed: bool,
     /// Variables for both.
     pub environment: Vec<(&'static str, String)>,
 }
@@ -82,15 +86,36 @@ impl Pair {
 
     /// As [`Pair::with`], with the tutor's database elsewhere.
     pub async fn with_tutor_database(options: PairOptions, tutor_database: TestDatabase) -> Self {
+        Self::with_databases(options, TestDatabase::create().await, tutor_database).await
+    }
+
+    /// As [`Pair::with`], with both databases elsewhere.
+    pub async fn with_databases(
+        options: PairOptions,
+        student_database: TestDatabase,
+        tutor_database: TestDatabase,
+    ) -> Self {
         let (student_port, tutor_port) = (port::free(), port::free());
         let student_line = line(options.proxied_student, student_port).await;
         let tutor_line = line(options.proxied_tutor, tutor_port).await;
         let student_url = student_line.as_ref().map_or_else(|| port::url(student_port), Proxy::url);
         let tutor_url = tutor_line.as_ref().map_or_else(|| port::url(tutor_port), Proxy::url);
-        let contract = options.contract.instance(STUDENT, &student_url).instance(TUTOR, &tutor_url);
+        let mut contract = options.contract.instance(STUDENT, &student_url).instance(TUTOR, &tutor_url);
+        let keys = [PeerKey::make(), PeerKey::make()];
+        if options.signed {
+            contract = contract.edit(|document| {
+                for (number, key) in keys.iter().enumerate() {
+                    document["instances"][number]["public_key"] = json!(key.public);
+                }
+            });
+        }
 
-        let mut student = Instance::new("student", &[STUDENT], &student_url, TestDatabase::create().await, &contract);
+        let mut student = Instance::new("student", &[STUDENT], &student_url, student_database, &contract);
         let mut tutor = Instance::new("tutor", &[TUTOR], &tutor_url, tutor_database, &contract);
+        if options.signed {
+            student = student.set("PEER_PRIVATE_KEY", &keys[0].private);
+            tutor = tutor.set("PEER_PRIVATE_KEY", &keys[1].private);
+        }
         for (variable, value) in &options.environment {
             student = student.set(variable, value);
             tutor = tutor.set(variable, value);

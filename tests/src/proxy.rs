@@ -26,6 +26,18 @@ pub enum Fault {
     Delay(Duration),
     /// Delivers the request and passes only this many bytes of the answer, then cuts the line. With 0 the answer is lost.
     CutAnswer(usize),
+    /// Passes only this many bytes of a request, then cuts the line.
+    CutRequest(usize),
+    /// Delivers the request and closes the way back without an answer.
+    HalfClose,
+    /// Changes one byte of each request's body.
+    CorruptRequest,
+    /// Changes one byte of each answer's body.
+    CorruptAnswer,
+    /// Answers every request itself, with these bytes.
+    Answer(&'static str),
+    /// Delivers every request twice; the client gets the first answer.
+    Repeat,
 }
 
 /// A running proxy; it ends when it is dropped.
@@ -133,6 +145,16 @@ async fn pass(mut client: TcpStream, upstream: u16, fault: Fault) {
     match fault {
         Fault::Hang | Fault::Refuse => return std::future::pending().await,
         Fault::Delay(time) => tokio::time::sleep(time).await,
+        Fault::Answer(_)
+        | Fault::CutRequest(_)
+        | Fault::HalfClose
+        | Fault::CorruptRequest
+        | Fault::CorruptAnswer
+        | Fault::Repeat => {
+            // Ends when the line breaks or a side has gone, which is what it is for.
+            let _ended: Option<()> = request_by_request(client, upstream, fault).await;
+            return;
+        }
         Fault::Pass | Fault::CutAnswer(_) => {}
     }
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", upstream)).await else { return };
@@ -140,6 +162,70 @@ async fn pass(mut client: TcpStream, upstream: u16, fault: Fault) {
         cut_answer(client, server, bytes).await;
     } else if copy_bidirectional(&mut client, &mut server).await.is_err() {
         // A reset by one side; dropping both passes it on.
+    }
+}
+
+/// Faults that know where a request begins and ends. Ends with the connection.
+async fn request_by_request(mut client: TcpStream, upstream: u16, fault: Fault) -> Option<()> {
+    loop {
+        let mut request = read_message(&mut client).await?;
+        if let Fault::Answer(text) = fault {
+            client.write_all(text.as_bytes()).await.ok()?;
+            return client.shutdown().await.ok();
+        }
+        let mut server = TcpStream::connect(("127.0.0.1", upstream)).await.ok()?;
+        if let Fault::CutRequest(bytes) = fault {
+            return server.write_all(request.get(..bytes).unwrap_or(&request)).await.ok();
+        }
+        if fault == Fault::CorruptRequest {
+            corrupt(&mut request);
+        }
+        server.write_all(&request).await.ok()?;
+        let mut answer = read_message(&mut server).await?;
+        match fault {
+            Fault::HalfClose => {
+                client.shutdown().await.ok()?;
+                return read_message(&mut client).await.map(drop);
+            }
+            Fault::CorruptAnswer => corrupt(&mut answer),
+            Fault::Repeat => {
+                let mut again = TcpStream::connect(("127.0.0.1", upstream)).await.ok()?;
+                again.write_all(&request).await.ok()?;
+                read_message(&mut again).await?;
+            }
+            _ => {}
+        }
+        client.write_all(&answer).await.ok()?;
+    }
+}
+
+/// A whole HTTP message whose length is declared. None when the connection ends before.
+async fn read_message(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut message = Vec::new();
+    let mut whole = usize::MAX;
+    while message.len() < whole {
+        let mut part = vec![0; 16 * 1024];
+        let read = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
+        message.extend_from_slice(part.get(..read)?);
+        if let (usize::MAX, Some(body)) = (whole, body_of(&message)) {
+            let head = String::from_utf8_lossy(message.get(..body)?).to_ascii_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+            whole = body + length.unwrap_or(0);
+        }
+    }
+    Some(message)
+}
+
+/// Where the body begins.
+fn body_of(message: &[u8]) -> Option<usize> {
+    message.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
+}
+
+fn corrupt(message: &mut [u8]) {
+    let body = body_of(message).unwrap_or(0);
+    let middle = body + (message.len() - body) / 2;
+    if let Some(byte) = message.get_mut(middle) {
+        *byte ^= 0b100;
     }
 }
 

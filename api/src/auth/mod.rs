@@ -14,6 +14,7 @@ mod error;
 mod identifier;
 pub mod keys;
 mod limits;
+mod operator;
 mod options;
 mod origin;
 mod prune;
@@ -25,6 +26,7 @@ mod users;
 
 pub use authenticator::{Authenticator, Caller, Role, Via};
 pub use error::{SetupError, StoreError};
+pub use operator::Operator;
 pub use options::AuthOptions;
 pub use prune::prune;
 pub use routes::configure;

@@ -39,14 +39,19 @@ pub fn credentials(app: &App, request: &HttpRequest, body: &[u8]) -> Result<Cred
     if mode == PeerAuth::Off {
         return Ok(Credentials { presented: None });
     }
-    let presented = with_head(app, request, |head| Presented::read(head, body)).map_err(|error| {
-        tracing::info!(error = %error, "a peer's signature can't be read");
-        invalid()
-    })?;
+    let presented = read_signature(app, request, body)?;
     if presented.is_none() && mode == PeerAuth::Enforced {
         return Err(required());
     }
     Ok(Credentials { presented })
+}
+
+/// Reads the signature headers, whatever the mode; none when there are none.
+pub(super) fn read_signature(app: &App, request: &HttpRequest, body: &[u8]) -> Result<Option<Presented>, ApiError> {
+    with_head(app, request, |head| Presented::read(head, body)).map_err(|error| {
+        tracing::info!(error = %error, "a peer's signature can't be read");
+        invalid()
+    })
 }
 
 impl Credentials {
@@ -99,7 +104,13 @@ impl Credentials {
     }
 }
 
-fn verify(app: &App, request: &HttpRequest, presented: &Presented, network: &str) -> Result<Verified, ApiError> {
+/// Verifies a signature with the keys that the contract of `network` gives its signer.
+pub(super) fn verify(
+    app: &App,
+    request: &HttpRequest,
+    presented: &Presented,
+    network: &str,
+) -> Result<Verified, ApiError> {
     let keys = |keyid: &str| -> Vec<PublicKey> {
         InstanceUrl::parse(keyid).map(|keyid| app.contracts.public_keys(network, &keyid)).unwrap_or_default()
     };
@@ -147,11 +158,11 @@ fn refusal(status: StatusCode, code: &'static str, message: &str) -> ApiError {
     ApiError::new(status, code, message).with_form(Form::Both)
 }
 
-fn required() -> ApiError {
+pub(super) fn required() -> ApiError {
     refusal(StatusCode::UNAUTHORIZED, "PEER_SIGNATURE_REQUIRED", "This request has to be signed.")
 }
 
-fn invalid() -> ApiError {
+pub(super) fn invalid() -> ApiError {
     refusal(StatusCode::UNAUTHORIZED, "PEER_SIGNATURE_INVALID", "The signature is not valid.")
 }
 

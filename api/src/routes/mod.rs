@@ -5,6 +5,7 @@ mod event;
 mod health;
 mod item;
 mod network;
+mod peers;
 mod root;
 
 use actix_web::web::ServiceConfig;
@@ -21,4 +22,5 @@ pub fn configure(config: &mut ServiceConfig) {
     action::configure(config);
     event::configure(config);
     network::configure(config);
+    peers::configure(config);
 }
