@@ -19,6 +19,7 @@ use crate::contract::{Contracts, InForce};
 use crate::http::ApiError;
 use crate::http::envelope::request_id;
 use crate::match_score::MatchScore;
+use crate::network::fetch::peers::Peers as NetworkReads;
 
 /// The process as one request sees it: the contract that was in force when it came is its law to the end, whatever is
 /// loaded meanwhile. Handlers take it as an argument. Cheap to clone.
@@ -55,6 +56,8 @@ pub struct Shared {
     pub pages: Pages,
     /// How new the rows are that an answer is made from.
     pub versions: Versions,
+    /// The lines to peers that network pages are read over.
+    pub network_reads: NetworkReads,
     /// The page store, if one is configured.
     pub redis: Option<Redis>,
     /// Our public keys, for information.

@@ -23,6 +23,7 @@ use crate::contract::{Binding, Contracts, InForce, InstanceUrl};
 use crate::embedded::EmbeddedError;
 use crate::http::metrics::HttpMetrics;
 use crate::match_score::MatchScore;
+use crate::network::fetch::peers::Peers as NetworkReads;
 use crate::store::Store;
 use crate::{loading, maintenance, server};
 
@@ -337,6 +338,8 @@ impl<'s> Rooms<'s> {
         authenticator.register(&self.metrics).map_err(setting("metrics clash"))?;
         let seal = Seal::new(&self.config.instance_name, self.config.auth_secret.expose())
             .map_err(setting("AUTH_SECRET can't be used"))?;
+        let network_reads = NetworkReads::new(self.peers.clone(), self.config.peer_timeout, &self.metrics)
+            .map_err(setting("metrics clash"))?;
         Ok(Shared {
             config: self.config.clone(),
             database: self.database.clone(),
@@ -350,6 +353,7 @@ impl<'s> Rooms<'s> {
             match_score: match_score.transpose().map_err(setting("DPG_SCORING_ENDPOINT can't be used"))?,
             pages: Pages::new(redis.clone(), seal, counters),
             versions: Versions::start(self.database.clone()),
+            network_reads,
             redis,
             own_public_keys: self.key.iter().map(|key| key.public_key().to_string()).collect(),
             projects: role.projector,

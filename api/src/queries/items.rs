@@ -21,7 +21,7 @@ const PUBLIC: Listing = Listing {
     table: "items_live.items",
     projection: "items",
     columns: "item_network, item_domain, item_type, item_id, item_instance_url, item_schema_url, item_state, \
-              item_latitude, item_longitude, created_by, created_at, updated_at",
+              item_latitude, item_longitude, created_by, created_at, updated_at, version",
     keys: &[("created_at", KeyType::Time), ("item_id", KeyType::Uuid)],
     network: "item_network",
     only_network: Some("$1"),
@@ -54,6 +54,9 @@ pub struct ItemRow {
     created_by: String,
     created_at: String,
     updated_at: String,
+    /// For the `ETag` of an answer that is a single item.
+    #[serde(skip)]
+    pub version: i32,
 }
 
 /// An item of the owner who reads it.
@@ -63,8 +66,6 @@ pub struct OwnItem {
     pub item: ItemRow,
     /// The private half; never goes out by itself.
     pub private: Box<RawValue>,
-    /// For the `ETag` of an answer that is a single item.
-    pub version: i32,
 }
 
 impl OwnItem {
@@ -92,7 +93,7 @@ pub async fn of_owner(
     let read_own = |row: &Row| {
         let (item, key) = read(row);
         let private = row.get::<_, Json<Box<RawValue>>>("item_private_state").0;
-        (OwnItem { item, private, version: row.get("version") }, key)
+        (OwnItem { item, private }, key)
     };
     OWN.page(&client, conditions, page, &(owner, filter), read_own).await
 }
@@ -205,6 +206,7 @@ fn read(row: &Row) -> (ItemRow, Vec<String>) {
         created_by: row.get("created_by"),
         created_at,
         updated_at: timestamp(row.get::<_, DateTime<Utc>>("updated_at")),
+        version: row.get("version"),
     };
     (item, key)
 }

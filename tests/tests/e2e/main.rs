@@ -13,6 +13,7 @@ mod kills;
 mod limits;
 mod match_score;
 mod mirroring;
+mod network_fetch;
 mod ownership;
 mod pages;
 mod poison;
