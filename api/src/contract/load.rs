@@ -1,5 +1,6 @@
 //! Loads contracts: every document is read, checked and compiled, and every problem of all of them is told at once.
 
+use arc_swap::ArcSwap;
 use chrono::Utc;
 use serde_json::Value;
 
@@ -60,7 +61,8 @@ fn load(documents: Vec<(String, Value)>, options: &LoadOptions) -> Result<(Contr
     }
     report.enter("");
     let (own_url, served) = (options.own_url.clone(), options.served.clone());
-    let contracts = Contracts { networks, own_url, served, version: 1, loaded_at: Utc::now() };
+    let contracts =
+        Contracts { networks, own_url, served, version: 1, loaded_at: Utc::now(), unsplit: ArcSwap::default() };
     for (at, id) in origins {
         if contracts.network(&id).is_none() {
             let message =

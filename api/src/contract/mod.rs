@@ -23,6 +23,7 @@ mod pointer;
 mod private;
 mod references;
 mod report;
+mod resplit;
 mod self_contained;
 mod split;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod tests;
 mod validator;
 
 use actix_web::http::StatusCode;
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
@@ -45,6 +47,7 @@ pub use lifecycle::{Refusal, Role};
 pub use load::LoadOptions;
 pub use network::{Action, Domain, Network};
 pub use report::{Problem, Warning};
+pub use resplit::Halves;
 pub use split::merge;
 
 use crate::http::ApiError;
@@ -74,6 +77,8 @@ pub struct Contracts {
     served: Vec<Binding>,
     version: i64,
     loaded_at: DateTime<Utc>,
+    /// Changes while the contract is in force: the only thing here that does.
+    unsplit: ArcSwap<Vec<Binding>>,
 }
 
 impl Contracts {
