@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::contract::{Contracts, InForce};
 use crate::http::ApiError;
 use crate::http::envelope::request_id;
+use crate::versions::Versions;
 
 /// The process as one request sees it: the contract that was in force when it came is its law to the end, whatever is
 /// loaded meanwhile. Handlers take it as an argument. Cheap to clone.
@@ -40,6 +41,8 @@ pub struct Shared {
     pub streams: StreamLocks,
     /// The contract in force, for what outlives a request.
     pub in_force: Arc<InForce>,
+    /// Makes another contract the one in force.
+    pub versions: Versions,
     /// How far the tables that clients read have come.
     pub readers: Readers,
     /// Who is calling.

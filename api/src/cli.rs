@@ -94,7 +94,7 @@ async fn run(verb: Verb) -> Result<ExitCode, Failure> {
             println!("The schema is up to date.");
         }
         Verb::Verify => return verify().await,
-        Verb::Contract => contract()?,
+        Verb::Contract => contract().await?,
         Verb::Keys(KeysVerb::Create { user, name, create_user }) => create_key(&user, &name, create_user).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -156,9 +156,9 @@ fn print_config() -> Result<ExitCode, Failure> {
     }
 }
 
-fn contract() -> Result<(), Failure> {
-    let contracts = startup::load_contracts(&configure()?)?;
-    for network in contracts.networks() {
+async fn contract() -> Result<(), Failure> {
+    let loaded = startup::load_contracts(&configure()?).await?;
+    for network in loaded.contracts.networks() {
         println!("{}", network.id());
         for domain in network.domains() {
             println!("  domain {}: {}", domain.id, domain.type_names().join(", "));

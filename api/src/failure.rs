@@ -7,6 +7,7 @@ use dpg_eventstore::read::ReadError;
 
 use crate::http::{ApiError, Fault};
 use crate::queries::QueryError;
+use crate::versions::VersionError;
 
 impl From<AppendError> for ApiError {
     fn from(error: AppendError) -> Self {
@@ -39,7 +40,18 @@ impl From<QueryError> for ApiError {
         match &error {
             QueryError::Database(_) => away(&error),
             QueryError::Sql(sql) => of_sql(sql, &error),
+            QueryError::State(_) => ApiError::internal(&error),
             QueryError::Cursor => Self::validation(vec![Fault::new("/cursor", "is not a cursor of this query")]),
+        }
+    }
+}
+
+impl From<VersionError> for ApiError {
+    fn from(error: VersionError) -> Self {
+        match &error {
+            VersionError::Database(_) => away(&error),
+            VersionError::Sql(sql) => of_sql(sql, &error),
+            _ => Self::internal(&error),
         }
     }
 }

@@ -5,24 +5,24 @@ use std::time::Duration;
 
 use dpg_eventstore::append::AppendOptions;
 use dpg_eventstore::migrate::MigrateError;
-use dpg_eventstore::partitions::{PartitionError, ensure_network};
 use dpg_eventstore::read::{self, ReadError};
 use dpg_eventstore::{Appender, Chain, Database, DatabaseError, SessionOptions, StreamLocks, Wake};
 use dpg_mirror::signature::PeerKey;
 use dpg_mirror::{Contacts, Guard, Mirror, MirrorMetrics, MirrorOptions, PeerClient, PeerOptions, Signer};
-use dpg_projector::{Projector, Readers, Tables, TablesError};
+use dpg_projector::{Projector, Readers, TablesError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::app::{Contact, Shared};
+use crate::app::Shared;
 use crate::auth::{AuthOptions, Authenticator, delivery};
 use crate::cache::Redis;
 use crate::config::{Config, ContractSource, Problem};
-use crate::contract::{Binding, Contracts, Documents, InForce, InstanceUrl, LoadOptions};
+use crate::contract::{At, Binding, Contracts, InForce, InstanceUrl, LoadError, LoadOptions, Loaded, Source};
 use crate::embedded::EmbeddedError;
 use crate::http::metrics::HttpMetrics;
 use crate::store::Store;
+use crate::versions::{self, Resplitter, StorageError, VersionError, Versions};
 use crate::{maintenance, server};
 
 /// How long appends, folds and deliveries under way may take once the HTTP server has stopped.
@@ -71,12 +71,15 @@ pub enum StartError {
     /// The log can't be read.
     #[error(transparent)]
     Log(#[from] ReadError),
-    /// The log's tables could not be made.
-    #[error(transparent)]
-    Partition(#[from] PartitionError),
     /// The projected tables could not be made.
     #[error(transparent)]
     Tables(#[from] TablesError),
+    /// The tables that the contract names could not be made.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The contract in force can't be read, or made.
+    #[error(transparent)]
+    Version(#[from] VersionError),
     /// Something that only a wrong setting can cause.
     #[error("{what}")]
     Setting {
@@ -105,43 +108,42 @@ fn setting<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> 
     move |source| StartError::Setting { what, source: Box::new(source) }
 }
 
-/// Loads the contract; its warnings go to the log.
+/// What this instance brings to its contracts.
 ///
 /// # Errors
-/// [`StartError::Contract`] with every problem.
-pub fn load_contracts(config: &Config) -> Result<Contracts, StartError> {
-    if config.contract_source == ContractSource::Remote {
-        let message = "remote contracts are not supported by this version; use local".to_owned();
-        return Err(StartError::Config(vec![Problem { variable: "NETWORK_CONFIG_SOURCE".to_owned(), message }]));
-    }
+/// [`StartError::Setting`] when `API_DOMAIN` names no instance.
+pub fn load_options(config: &Config) -> Result<LoadOptions, StartError> {
     let served = config.served_domains.iter().cloned();
-    let options = LoadOptions {
+    Ok(LoadOptions {
         own_url: InstanceUrl::parse(&config.base_url).map_err(setting("API_DOMAIN is no instance URL"))?,
         served: served.map(|(network, domain)| Binding { network, domain }).collect(),
         production: config.production(),
         allow_extra: config.allow_extra_schema_data,
-    };
-    let documents = Documents::read_file(&config.contract_file).map_err(StartError::Contract)?;
-    let (contracts, warnings) = Contracts::build(documents, &options).map_err(StartError::Contract)?;
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    Ok(contracts)
+    })
 }
 
-/// Makes the partitions that the contract names, so that no write has to.
-async fn prepare_partitions(database: &Database, contracts: &Contracts) -> Result<(), StartError> {
-    let tables = Tables::new(database.clone());
-    for network in contracts.served_networks() {
-        ensure_network(database, &network).await?;
-        for action in contracts.network(&network).into_iter().flat_map(|network| network.actions()) {
-            tables.ensure_action_partition(&network, &action.action_type).await?;
-        }
+/// Where the contract is loaded from.
+fn contract_source(config: &Config) -> Result<Source, StartError> {
+    if config.contract_source == ContractSource::Remote {
+        let message = "remote contracts are not supported by this version; use local".to_owned();
+        return Err(StartError::Config(vec![Problem { variable: "NETWORK_CONFIG_SOURCE".to_owned(), message }]));
     }
-    for Binding { network, domain } in contracts.served() {
-        tables.ensure_item_partition(network, domain).await?;
+    Ok(Source::new(config.contract_file.clone(), load_options(config)?))
+}
+
+/// Loads the contract; its warnings go to the log.
+///
+/// # Errors
+/// [`StartError::Contract`] with every problem.
+pub async fn load_contracts(config: &Config) -> Result<Loaded, StartError> {
+    let source = contract_source(config)?;
+    let loaded = source.load(None, At::Boot).await.map_err(|error| match error {
+        LoadError::Fetch(problems) | LoadError::Invalid(problems) => StartError::Contract(problems),
+    })?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
     }
-    Ok(())
+    Ok(loaded)
 }
 
 /// Our key pair for peers: the private half, and the public one as it is shown.
@@ -200,9 +202,9 @@ pub async fn run(config: Config, role: Role, stop: CancellationToken) -> Result<
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let contracts = load_contracts(&config)?;
+    let loaded = load_contracts(&config).await?;
     let store = Store::open(&config).await?;
-    let result = watched(run_on(&store, config, contracts, role, stop.clone()), store.died(), stop).await;
+    let result = watched(run_on(&store, config, loaded, role, stop.clone()), store.died(), stop).await;
     store.close().await;
     result
 }
@@ -228,20 +230,25 @@ async fn watched(
 async fn run_on(
     store: &Store,
     config: Config,
-    contracts: Contracts,
+    loaded: Loaded,
     role: Role,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let database = store.pool(&SessionOptions::new("dpg api", 16))?;
-    prepare_partitions(&database, &contracts).await?;
+    let (contracts, is_new) = versions::settle(&database, &load_options(&config)?, loaded).await?;
+    versions::prepare_storage(&database, &contracts).await?;
     let logs = read::networks(&database).await?;
     let rooms = Rooms::new(store, config, contracts, database)?;
     if role.projector {
         rooms.start_projector(logs.len())?;
     }
-    let contact = rooms.contact(role)?;
+    let contacts = rooms.contacts(role)?;
+    let versions = rooms.follow_contract(contacts.clone())?;
+    if is_new {
+        versions.announce().await;
+    }
     let log = rooms.appender()?;
-    let app = rooms.app(role, contact, log.clone(), stop.clone())?;
+    let app = rooms.app(role, contacts, versions, log.clone(), stop.clone())?;
     let http = HttpMetrics::register(&app.metrics).map_err(setting("metrics clash"))?;
     let served = server::run(app, http, role.api, stop).await;
     // The API has stopped first: what it has written is durable, gets folded and, if that is quick, delivered.
@@ -308,19 +315,29 @@ impl<'s> Rooms<'s> {
     }
 
     /// Starts the mirror, if this process has one, and gives what tells lanes about contact.
-    fn contact(&self, role: Role) -> Result<Contact, StartError> {
+    fn contacts(&self, role: Role) -> Result<Contacts, StartError> {
         let lanes = SessionOptions { durable: false, ..SessionOptions::new("dpg mirror", 8) };
         let lanes = self.store.pool(&lanes)?;
         if !role.mirror {
-            let contacts = Contacts::new(lanes);
-            return Ok(Arc::new(move |instance: &str| contacts.contact(instance)));
+            return Ok(Contacts::new(lanes));
         }
         let counters = MirrorMetrics::new(&self.metrics).map_err(setting("metrics clash"))?;
         let registry = Arc::new(Registered(self.in_force.clone()));
         let mirror = Mirror::new(lanes, self.peers.clone(), registry, counters, MirrorOptions::default());
-        let (running, hints, stop) = (mirror.clone(), self.wake.subscribe(), self.stop.clone());
-        self.tasks.spawn(async move { running.run(hints, stop).await });
-        Ok(Arc::new(move |instance: &str| mirror.contact(instance)))
+        let contacts = mirror.contacts().clone();
+        let (hints, stop) = (self.wake.subscribe(), self.stop.clone());
+        self.tasks.spawn(async move { mirror.run(hints, stop).await });
+        Ok(contacts)
+    }
+
+    /// Starts to follow the contract in force.
+    fn follow_contract(&self, contacts: Contacts) -> Result<Versions, StartError> {
+        let source = (contract_source(&self.config)?, load_options(&self.config)?);
+        let versions = Versions::new(self.database.clone(), self.in_force.clone(), source, contacts, &self.metrics)
+            .map_err(setting("metrics clash"))?;
+        let sessions = self.store.pool(&SessionOptions::new("dpg contract", 1))?;
+        self.tasks.spawn(versions.clone().follow(sessions, self.stop.clone()));
+        Ok(versions)
     }
 
     fn appender(&self) -> Result<Appender, StartError> {
@@ -335,12 +352,23 @@ impl<'s> Rooms<'s> {
     fn app(
         &self,
         role: Role,
-        contact: Contact,
+        contacts: Contacts,
+        versions: Versions,
         log: Appender,
         stopping: CancellationToken,
     ) -> Result<Shared, StartError> {
+        let streams = StreamLocks::default();
         if role.api {
             self.tasks.spawn(maintenance::run(self.database.clone(), self.stop.clone()));
+            let resplitter = Resplitter {
+                database: self.database.clone(),
+                in_force: self.in_force.clone(),
+                log: log.clone(),
+                streams: streams.clone(),
+                readers: self.readers.clone(),
+            };
+            // It ends before the log takes nothing more.
+            self.tasks.spawn(resplitter.run(stopping.clone()));
         }
         let redis = match &self.config.redis {
             Some(url) => Some(Redis::open(url.expose()).map_err(setting("REDIS_URL can't be used"))?),
@@ -350,12 +378,13 @@ impl<'s> Rooms<'s> {
             config: self.config.clone(),
             database: self.database.clone(),
             log,
-            streams: StreamLocks::default(),
+            streams,
             in_force: self.in_force.clone(),
+            versions,
             readers: self.readers.clone(),
             authenticator: Arc::new(authenticator(&self.config, self.database.clone())?),
             peers: self.peers.clone(),
-            contact,
+            contact: Arc::new(move |instance: &str| contacts.contact(instance)),
             redis,
             own_public_keys: self.key.iter().map(|key| key.public_key().to_string()).collect(),
             projects: role.projector,

@@ -25,6 +25,7 @@ mod references;
 mod report;
 mod resplit;
 mod self_contained;
+mod source;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ pub use load::LoadOptions;
 pub use network::{Action, Domain, Network};
 pub use report::{Problem, Warning};
 pub use resplit::Halves;
+pub use source::{At, LoadError, Loaded, Source};
 pub use split::merge;
 
 use crate::http::ApiError;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use dpg_eventstore::Database;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::conditions::Conditions;
 use super::cursor::KeyType;
 use super::{Listing, Page, PageRequest, QueryError};
-use crate::commands::payload::timestamp;
+use crate::commands::payload::{parse, timestamp};
 use crate::contract::{Contracts, InstanceUrl};
 use crate::http::filter::{ItemFilter, Within};
 
@@ -53,6 +53,31 @@ pub struct ItemRow {
     pub version: i32,
 }
 
+impl ItemRow {
+    /// Takes what is private by this contract out of the public half.
+    fn split_by(mut self, contracts: &Contracts) -> serde_json::Result<Self> {
+        let (public, private) = (parse(&self.item_state)?, parse(&self.private)?);
+        let kind = (self.item_network.as_str(), self.item_domain.as_str(), self.item_type.as_str());
+        if let Some((public, private)) = contracts.resplit(kind, &public, &private) {
+            self.item_state = to_raw_value(&public)?;
+            self.private = to_raw_value(&private)?;
+        }
+        Ok(self)
+    }
+}
+
+impl Page<ItemRow> {
+    /// The page as it may be seen by this contract. Every page of items goes through here: as long as its domain is
+    /// `unsplit`, an older contract may have split a row (CONTRACT 8.6). Whether it is has to be asked before the rows are.
+    fn split_by(self, contracts: &Contracts, unsplit: bool) -> Result<Self, QueryError> {
+        if !unsplit {
+            return Ok(self);
+        }
+        let rows = self.rows.into_iter().map(|row| row.split_by(contracts)).collect::<serde_json::Result<_>>()?;
+        Ok(Self { meta: self.meta, rows })
+    }
+}
+
 /// A page of one owner's items.
 ///
 /// # Errors
@@ -65,16 +90,18 @@ pub async fn of_owner(
     page: &PageRequest,
 ) -> Result<Page<ItemRow>, QueryError> {
     let client = database.client().await?;
-    let mut conditions = matching(contracts, filter);
+    let unsplit = contracts.is_unsplit(&filter.network, &filter.domain);
+    let mut conditions = matching(contracts, filter, unsplit);
     conditions.equal("created_by", Some(owner.to_owned()));
-    ITEMS.page(&client, conditions, page, &(owner, filter), read).await
+    ITEMS.page(&client, conditions, page, &(owner, filter), read).await?.split_by(contracts, unsplit)
 }
 
 /// Radius of CONTRACT 12's sphere, in metres.
 const EARTH_RADIUS: f64 = 6_378_168.0;
 
-/// The filters of CONTRACT 1.6. Private properties live outside the public state, so a filter on one matches nothing.
-fn matching(contracts: &Contracts, filter: &ItemFilter) -> Conditions {
+/// The filters of CONTRACT 1.6. Private properties live outside the public state, so a filter on one matches nothing; in an
+/// `unsplit` domain some still stand inside, so types in which a filter could meet one are left out.
+fn matching(contracts: &Contracts, filter: &ItemFilter, unsplit: bool) -> Conditions {
     let mut conditions = Conditions::default();
     conditions.equal("item_network", Some(filter.network.clone()));
     conditions.equal("item_domain", Some(filter.domain.clone()));
@@ -88,6 +115,12 @@ fn matching(contracts: &Contracts, filter: &ItemFilter) -> Conditions {
         }
     }
     for leaf in filter.leaves() {
+        if unsplit {
+            let types_of = |object| contracts.types_hidden_from(&filter.network, &filter.domain, object);
+            let hidden: Vec<String> = leaf.any_of.iter().flat_map(types_of).map(str::to_owned).collect();
+            let hidden = conditions.parameter(hidden);
+            conditions.clause(format!("item_type <> all ({hidden}::text[])"));
+        }
         let alternatives: Vec<String> = (leaf.any_of.into_iter())
             .map(|object| format!("item_state @> {}", conditions.parameter(Json(object))))
             .collect();

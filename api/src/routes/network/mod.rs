@@ -1,6 +1,7 @@
 //! `/api/v1/network/*`: what other instances and user interfaces ask of this one.
 
 mod perform;
+mod refetch;
 mod schema;
 mod schemas;
 mod status;
@@ -21,6 +22,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     config
         .service(Endpoint::at("/api/v1/network/action/perform").post(perform::handle))
         .service(Endpoint::at("/api/v1/network/action/update-status").post(status::handle))
+        .service(Endpoint::at("/api/v1/network/refetch_schemas").post(refetch::handle))
         .service(Endpoint::at("/api/v1/network/schemas").get(schemas::handle))
         .service(Endpoint::at("/api/v1/network/schema/{network}/{domain}/{itemType}").get(schema::handle));
 }
