@@ -158,15 +158,11 @@ fn peer_key(config: &Config) -> Result<Option<Arc<PeerKey>>, StartError> {
 }
 
 /// A key that no contract knows as ours would make every peer refuse what we sign.
-fn check_peer_key(contracts: &Contracts, key: &PeerKey) -> Result<(), StartError> {
-    let ours = key.public_key();
-    for network in contracts.networks() {
-        let registered = contracts.public_keys(network.id(), contracts.own_url());
-        if !registered.is_empty() && !registered.contains(&ours) {
-            return Err(StartError::PeerKey { network: network.id().to_owned() });
-        }
+fn check_peer_key(contracts: &Contracts, key: Option<&PeerKey>) -> Result<(), StartError> {
+    match key.and_then(|key| contracts.disowning(&key.public_key())) {
+        Some(network) => Err(StartError::PeerKey { network: network.to_owned() }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn peer_client(config: &Config, key: Option<Arc<PeerKey>>, keyid: String) -> Result<PeerClient, StartError> {
@@ -235,10 +231,13 @@ async fn run_on(
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let database = store.pool(&SessionOptions::new("dpg api", 16))?;
+    let key = peer_key(&config)?;
+    // Before it is put in force: other processes would follow.
+    check_peer_key(&loaded.contracts, key.as_deref())?;
     let (contracts, is_new) = versions::settle(&database, &load_options(&config)?, loaded).await?;
     versions::prepare_storage(&database, &contracts).await?;
     let logs = read::networks(&database).await?;
-    let rooms = Rooms::new(store, config, contracts, database)?;
+    let rooms = Rooms::new(store, config, contracts, key, database)?;
     if role.projector {
         rooms.start_projector(logs.len())?;
     }
@@ -278,11 +277,13 @@ struct Rooms<'s> {
 }
 
 impl<'s> Rooms<'s> {
-    fn new(store: &'s Store, config: Config, contracts: Contracts, database: Database) -> Result<Self, StartError> {
-        let key = peer_key(&config)?;
-        if let Some(key) = &key {
-            check_peer_key(&contracts, key)?;
-        }
+    fn new(
+        store: &'s Store,
+        config: Config,
+        contracts: Contracts,
+        key: Option<Arc<PeerKey>>,
+        database: Database,
+    ) -> Result<Self, StartError> {
         let rooms = Self {
             store,
             peers: peer_client(&config, key.clone(), contracts.keyid())?,
@@ -333,8 +334,9 @@ impl<'s> Rooms<'s> {
     /// Starts to follow the contract in force.
     fn follow_contract(&self, contacts: Contacts) -> Result<Versions, StartError> {
         let source = (contract_source(&self.config)?, load_options(&self.config)?);
-        let versions = Versions::new(self.database.clone(), self.in_force.clone(), source, contacts, &self.metrics)
-            .map_err(setting("metrics clash"))?;
+        let key = self.key.as_ref().map(|key| key.public_key());
+        let metrics = versions::Metrics::register(&self.metrics).map_err(setting("metrics clash"))?;
+        let versions = Versions::new(self.database.clone(), self.in_force.clone(), source, contacts, key, metrics);
         let sessions = self.store.pool(&SessionOptions::new("dpg contract", 1))?;
         self.tasks.spawn(versions.clone().follow(sessions, self.stop.clone()));
         Ok(versions)

@@ -15,13 +15,17 @@ const RETRY: Duration = Duration::from_secs(60);
 
 /// What `/metrics` says about the contract.
 #[derive(Debug)]
-pub(super) struct Metrics {
+pub struct Metrics {
     version: IntGauge,
     refused: IntGauge,
 }
 
 impl Metrics {
-    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    /// When they have been registered already.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
         let version = IntGauge::new("dpg_contract_version", "Version of the contract that this process decides by.")?;
         let refused = IntGauge::new(
             "dpg_contract_refused_version",

@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use dpg_eventstore::partitions::{PartitionError, ensure_network};
 use dpg_eventstore::{Chain, Database, DatabaseError};
 use dpg_mirror::Contacts;
+use dpg_mirror::signature::PublicKey;
 use dpg_projector::tables::{Tables, TablesError};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
@@ -21,6 +22,7 @@ use tokio::sync::Mutex;
 use crate::contract::{Binding, Contracts, Documents, InForce, LoadOptions, Loaded, Problem, Source};
 use queries::{Activated, Proposal, Stored};
 
+pub use follow::Metrics;
 pub use resplit::Resplitter;
 
 /// Why a version of the contract can't be read, made or used.
@@ -188,34 +190,32 @@ struct Inner {
     options: LoadOptions,
     source: Source,
     contacts: Contacts,
+    key: Option<PublicKey>,
     /// Outlives the HTTP worker that somebody asked for a refetch.
     runtime: Handle,
-    metrics: follow::Metrics,
+    metrics: Metrics,
     /// Held from the look at Postgres to the exchange in memory, so that an older look never undoes a newer one.
     exchange: Mutex<()>,
     last_run: Mutex<Option<refetch::Run>>,
 }
 
 impl Versions {
-    /// Follows and makes versions for this process.
-    ///
-    /// # Errors
-    /// When its metrics have been registered already.
+    /// Follows and makes versions for this process. A contract that gives us keys, and not `key`, is refused.
     ///
     /// # Panics
     /// Outside a Tokio runtime.
+    #[must_use]
     pub fn new(
         database: Database,
         in_force: Arc<InForce>,
         (source, options): (Source, LoadOptions),
         contacts: Contacts,
-        registry: &prometheus::Registry,
-    ) -> prometheus::Result<Self> {
-        let metrics = follow::Metrics::register(registry)?;
-        let (exchange, last_run) = (Mutex::default(), Mutex::default());
-        let runtime = Handle::current();
-        let inner = Inner { database, in_force, options, source, contacts, runtime, metrics, exchange, last_run };
-        Ok(Self { inner: Arc::new(inner) })
+        key: Option<PublicKey>,
+        metrics: Metrics,
+    ) -> Self {
+        let (runtime, exchange, last_run) = (Handle::current(), Mutex::default(), Mutex::default());
+        let inner = Inner { database, in_force, options, source, contacts, key, runtime, metrics, exchange, last_run };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Tells who has to know that another contract is in force: lanes try again at once (CONTRACT 5.5).

@@ -38,9 +38,14 @@ impl Versions {
         if let Some(run) = last_run.as_ref().filter(|run| run.began_at >= came) {
             return run.outcome.clone();
         }
+        let mut changes = self.inner.in_force.changes();
         loop {
             match queries::take_turn(&self.inner.database, came, SPACING).await? {
-                Turn::Wait(left) => tokio::time::sleep(left).await,
+                // The run that is waited for may be another process's.
+                Turn::Wait(left) => tokio::select! {
+                    () = tokio::time::sleep(left) => {}
+                    changed = changes.changed() => changed.map_err(|_| ApiError::unavailable())?,
+                },
                 Turn::Served(version) => return self.arrival(version).await,
                 Turn::Ours(began_at) => {
                     let versions = self.clone();
@@ -73,6 +78,7 @@ impl Versions {
             for warning in warnings {
                 tracing::warn!("{warning}");
             }
+            self.check_key(&contracts)?;
             let encoded = Encoded::of(&documents)?;
             let changed = before.as_ref().is_none_or(|before| before.digest != encoded.digest);
             let turn = self.inner.exchange.lock().await;
@@ -87,6 +93,13 @@ impl Versions {
             return Ok(count(&self.inner.in_force.get()));
         }
         Err(ApiError::unavailable())
+    }
+
+    /// No process could start with a contract that does not know our key.
+    fn check_key(&self, contracts: &Contracts) -> Result<(), ApiError> {
+        let Some(network) = self.inner.key.as_ref().and_then(|key| contracts.disowning(key)) else { return Ok(()) };
+        let message = format!("the contract of {network} gives this instance other keys than its own");
+        Err(refused(LoadError::Invalid(vec![Problem { path: String::new(), message }])))
     }
 
     /// What follows from another contract, and what nobody has to wait for to be safe: tables are made at their first use

@@ -12,6 +12,8 @@ mod mirroring;
 mod ownership;
 mod poison;
 mod races;
+mod refetch;
+mod resplit;
 mod shutdown;
 mod stalls;
 mod trap_peers;
