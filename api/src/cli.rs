@@ -11,7 +11,7 @@ use crate::config::settings::describe;
 use crate::config::{Config, Environment};
 use crate::startup::{self, Role, StartError};
 use crate::store::Store;
-use crate::{demo, telemetry};
+use crate::{demo, loading, telemetry};
 
 /// One instance of a decentralised network.
 #[derive(Debug, Parser)]
@@ -157,8 +157,9 @@ fn print_config() -> Result<ExitCode, Failure> {
 }
 
 async fn contract() -> Result<(), Failure> {
-    let loaded = startup::load_contracts(&configure()?).await?;
-    for network in loaded.contracts.networks() {
+    let source = loading::source_of(&configure()?)?;
+    let contracts = loading::load_contracts(&source, None).await?;
+    for network in contracts.networks() {
         println!("{}", network.id());
         for domain in network.domains() {
             println!("  domain {}: {}", domain.id, domain.type_names().join(", "));

@@ -11,6 +11,7 @@ pub mod demo;
 pub mod embedded;
 mod failure;
 pub mod http;
+pub mod loading;
 pub mod maintenance;
 pub mod network;
 pub mod queries;

@@ -17,13 +17,13 @@ use url::Url;
 use crate::app::Shared;
 use crate::auth::{AuthOptions, Authenticator, delivery};
 use crate::cache::Redis;
-use crate::config::{Config, ContractSource, Problem};
-use crate::contract::{At, Binding, Contracts, InForce, InstanceUrl, LoadError, LoadOptions, Loaded, Source};
+use crate::config::{Config, Problem};
+use crate::contract::{Contracts, InForce, InstanceUrl, Source};
 use crate::embedded::EmbeddedError;
 use crate::http::metrics::HttpMetrics;
 use crate::store::Store;
 use crate::versions::{self, Resplitter, StorageError, VersionError, Versions};
-use crate::{maintenance, server};
+use crate::{loading, maintenance, server};
 
 /// How long appends, folds and deliveries under way may take once the HTTP server has stopped.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -104,46 +104,10 @@ fn list(problems: &[impl std::fmt::Display]) -> String {
     problems.iter().map(|problem| format!("\n  - {problem}")).collect()
 }
 
-fn setting<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> StartError {
+pub(crate) fn setting<E: std::error::Error + Send + Sync + 'static>(
+    what: &'static str,
+) -> impl FnOnce(E) -> StartError {
     move |source| StartError::Setting { what, source: Box::new(source) }
-}
-
-/// What this instance brings to its contracts.
-///
-/// # Errors
-/// [`StartError::Setting`] when `API_DOMAIN` names no instance.
-pub fn load_options(config: &Config) -> Result<LoadOptions, StartError> {
-    let served = config.served_domains.iter().cloned();
-    Ok(LoadOptions {
-        own_url: InstanceUrl::parse(&config.base_url).map_err(setting("API_DOMAIN is no instance URL"))?,
-        served: served.map(|(network, domain)| Binding { network, domain }).collect(),
-        production: config.production(),
-        allow_extra: config.allow_extra_schema_data,
-    })
-}
-
-/// Where the contract is loaded from.
-fn contract_source(config: &Config) -> Result<Source, StartError> {
-    if config.contract_source == ContractSource::Remote {
-        let message = "remote contracts are not supported by this version; use local".to_owned();
-        return Err(StartError::Config(vec![Problem { variable: "NETWORK_CONFIG_SOURCE".to_owned(), message }]));
-    }
-    Ok(Source::new(config.contract_file.clone(), load_options(config)?))
-}
-
-/// Loads the contract; its warnings go to the log.
-///
-/// # Errors
-/// [`StartError::Contract`] with every problem.
-pub async fn load_contracts(config: &Config) -> Result<Loaded, StartError> {
-    let source = contract_source(config)?;
-    let loaded = source.load(None, At::Boot).await.map_err(|error| match error {
-        LoadError::Fetch(problems) | LoadError::Invalid(problems) => StartError::Contract(problems),
-    })?;
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    Ok(loaded)
 }
 
 /// Our key pair for peers: the private half, and the public one as it is shown.
@@ -165,17 +129,20 @@ fn check_peer_key(contracts: &Contracts, key: Option<&PeerKey>) -> Result<(), St
     }
 }
 
-fn peer_client(config: &Config, key: Option<Arc<PeerKey>>, keyid: String) -> Result<PeerClient, StartError> {
+/// Which addresses outgoing calls may reach (CONTRACT 2.6).
+pub(crate) fn guard(config: &Config) -> Result<Guard, StartError> {
+    if !config.production() {
+        return Ok(Guard::open());
+    }
     let allow = &config.peer_allow_private;
     let allowed: Vec<String> =
         allow.networks.iter().map(ToString::to_string).chain(allow.hosts.iter().cloned()).collect();
-    let guard = match config.production() {
-        true => Guard::public_only(allowed.iter().map(String::as_str))
-            .map_err(setting("PEER_ALLOW_PRIVATE can't be used"))?,
-        false => Guard::open(),
-    };
+    Guard::public_only(allowed.iter().map(String::as_str)).map_err(setting("PEER_ALLOW_PRIVATE can't be used"))
+}
+
+fn peer_client(config: &Config, key: Option<Arc<PeerKey>>, keyid: String) -> Result<PeerClient, StartError> {
     let signer = key.map(|key| Signer { key, keyid });
-    let options = PeerOptions { timeout: config.peer_timeout, guard, signer };
+    let options = PeerOptions { timeout: config.peer_timeout, guard: guard(config)?, signer };
     PeerClient::new(options).map_err(setting("the client for peers could not be made"))
 }
 
@@ -198,9 +165,9 @@ pub async fn run(config: Config, role: Role, stop: CancellationToken) -> Result<
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let loaded = load_contracts(&config).await?;
+    let source = loading::source_of(&config)?;
     let store = Store::open(&config).await?;
-    let result = watched(run_on(&store, config, loaded, role, stop.clone()), store.died(), stop).await;
+    let result = watched(run_on(&store, config, source, role, stop.clone()), store.died(), stop).await;
     store.close().await;
     result
 }
@@ -226,15 +193,18 @@ async fn watched(
 async fn run_on(
     store: &Store,
     config: Config,
-    loaded: Loaded,
+    source: Source,
     role: Role,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let database = store.pool(&SessionOptions::new("dpg api", 16))?;
+    let last_good = versions::last_good(&database).await?;
+    let loaded = loading::load_contracts(&source, last_good.as_ref()).await?;
     let key = peer_key(&config)?;
     // Before it is put in force: other processes would follow.
-    check_peer_key(&loaded.contracts, key.as_deref())?;
-    let (contracts, is_new) = versions::settle(&database, &load_options(&config)?, loaded).await?;
+    check_peer_key(&loaded, key.as_deref())?;
+    let (contracts, is_new) = versions::settle(&database, source.options(), loaded).await?;
+    loading::store_contracts(&source, &contracts).await;
     versions::prepare_storage(&database, &contracts).await?;
     let logs = read::networks(&database).await?;
     let rooms = Rooms::new(store, config, contracts, key, database)?;
@@ -242,7 +212,7 @@ async fn run_on(
         rooms.start_projector(logs.len())?;
     }
     let contacts = rooms.contacts(role)?;
-    let versions = rooms.follow_contract(contacts.clone())?;
+    let versions = rooms.follow_contract(source, contacts.clone())?;
     if is_new {
         versions.announce().await;
     }
@@ -332,8 +302,7 @@ impl<'s> Rooms<'s> {
     }
 
     /// Starts to follow the contract in force.
-    fn follow_contract(&self, contacts: Contacts) -> Result<Versions, StartError> {
-        let source = (contract_source(&self.config)?, load_options(&self.config)?);
+    fn follow_contract(&self, source: Source, contacts: Contacts) -> Result<Versions, StartError> {
         let key = self.key.as_ref().map(|key| key.public_key());
         let metrics = versions::Metrics::register(&self.metrics).map_err(setting("metrics clash"))?;
         let versions = Versions::new(self.database.clone(), self.in_force.clone(), source, contacts, key, metrics);

@@ -62,7 +62,7 @@ pub enum PeerError {
     /// The connection broke after the request may have left.
     #[error("the connection to the peer was lost")]
     Lost(#[source] reqwest::Error),
-    /// The answer is longer than [`MAX_ANSWER_BYTES`].
+    /// The answer is longer than [`MAX_ANSWER_BYTES`], or than the client's own limit.
     #[error("the peer's answer with status {status} is too large")]
     TooLarge {
         /// The status of that answer.
@@ -97,6 +97,7 @@ pub struct PeerClientError(#[source] reqwest::Error);
 pub struct PeerClient {
     http: reqwest::Client,
     options: Arc<PeerOptions>,
+    max_answer_bytes: usize,
 }
 
 impl PeerClient {
@@ -119,7 +120,13 @@ impl PeerClient {
             .tcp_nodelay(true)
             .build()
             .map_err(PeerClientError)?;
-        Ok(Self { http, options: Arc::new(options) })
+        Ok(Self { http, options: Arc::new(options), max_answer_bytes: MAX_ANSWER_BYTES })
+    }
+
+    /// The same client with a limit of its own, in bytes, on the body of an answer.
+    #[must_use]
+    pub fn with_max_answer(self, max_answer_bytes: usize) -> Self {
+        Self { max_answer_bytes, ..self }
     }
 
     /// POSTs a JSON body to `path` (with its query, if any) at the origin of a registered instance URL.
@@ -164,7 +171,9 @@ impl PeerClient {
         if !body.is_empty() {
             request = request.body(body);
         }
-        tokio::time::timeout(self.options.timeout, exchange(request)).await.map_err(|_| PeerError::Timeout)?
+        tokio::time::timeout(self.options.timeout, exchange(request, self.max_answer_bytes))
+            .await
+            .map_err(|_| PeerError::Timeout)?
     }
 
     fn headers(
@@ -228,13 +237,13 @@ fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), PeerEr
     Ok(())
 }
 
-async fn exchange(request: reqwest::RequestBuilder) -> Result<PeerAnswer, PeerError> {
+async fn exchange(request: reqwest::RequestBuilder, max_answer_bytes: usize) -> Result<PeerAnswer, PeerError> {
     let mut response = request.send().await.map_err(no_answer)?;
     let status = response.status().as_u16();
     let headers = std::mem::take(response.headers_mut());
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+        if body.len() + chunk.len() > max_answer_bytes {
             return Err(PeerError::TooLarge { status });
         }
         body.extend_from_slice(&chunk);

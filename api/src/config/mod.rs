@@ -3,6 +3,7 @@
 //! [`Config::parse`] reads every setting before it gives up, so that boot reports all problems at once. What a setting
 //! is called, its default and its meaning stand in [`settings`].
 
+mod contract_urls;
 mod environment;
 mod origins;
 mod peer_key;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use url::Url;
 
 pub use environment::Environment;
 pub use peer_key::ed25519_seed;
@@ -134,10 +136,8 @@ pub struct Config {
     pub contract_source: ContractSource,
     /// `NETWORK_CONFIG_LOCAL_FILE`.
     pub contract_file: PathBuf,
-    /// `NETWORK_CONFIG_URLS`, not parsed.
-    pub contract_urls: Option<String>,
-    /// `SCHEMA_REGISTRY_URL`, not parsed.
-    pub schema_registry_url: Option<String>,
+    /// The network documents of a remote source, by network id: `NETWORK_CONFIG_URLS`, else `SCHEMA_REGISTRY_URL`.
+    pub contract_urls: Vec<(String, Url)>,
     /// `SCHEMA_CACHE_DIR`.
     pub schema_cache_dir: PathBuf,
     /// `ALLOW_EXTRA_SCHEMA_DATA`.
@@ -202,6 +202,7 @@ impl Config {
             &settings::NETWORK_CONFIG_SOURCE,
             &[("local", ContractSource::Local), ("remote", ContractSource::Remote)],
         );
+        let contract_urls = contract_urls::read(r, contract_source, &served_domains);
         let database = r.database();
         let redis = r.redis();
         let peer_private_key = r.peer_private_key();
@@ -227,8 +228,7 @@ impl Config {
             served_domains,
             contract_source: contract_source?,
             contract_file: r.text(&settings::NETWORK_CONFIG_LOCAL_FILE)?.into(),
-            contract_urls: r.text(&settings::NETWORK_CONFIG_URLS),
-            schema_registry_url: r.text(&settings::SCHEMA_REGISTRY_URL),
+            contract_urls,
             schema_cache_dir: r.text(&settings::SCHEMA_CACHE_DIR)?.into(),
             allow_extra_schema_data: r.boolean(&settings::ALLOW_EXTRA_SCHEMA_DATA),
             database: database?,

@@ -303,3 +303,33 @@ fn the_env_file_stands_behind_the_environment() {
     let problem = Environment::with_file(&path).unwrap_err();
     assert!(!problem.message.contains("hidden"), "{problem}");
 }
+
+#[test]
+fn remote_contracts_are_named_by_a_mapping_or_below_a_registry() {
+    let urls = |more: &[(&'static str, &'static str)]| {
+        let more = [&[("NETWORK_CONFIG_SOURCE", "remote")], more].concat();
+        parse_with(development(), &more).map(|config| {
+            let urls = config.contract_urls.into_iter();
+            urls.map(|(network, url)| format!("{network} {url}")).collect::<Vec<_>>()
+        })
+    };
+    let mapping = "a=https://r.example/x.json?v=1, b = http://r.example/b/ ,c=https://r.example";
+    let expected =
+        ["a https://r.example/x.json?v=1", "b http://r.example/b/network.json", "c https://r.example/network.json"];
+    assert_eq!(urls(&[("NETWORK_CONFIG_URLS", mapping), ("SCHEMA_REGISTRY_URL", "https://other")]).unwrap(), expected);
+    assert_eq!(urls(&[("SCHEMA_REGISTRY_URL", mapping)]).unwrap(), expected);
+    for base in ["https://r.example/registry", "https://r.example/registry/"] {
+        let expected = ["yellow_dot https://r.example/registry/yellow_dot/network.json"];
+        assert_eq!(urls(&[("SCHEMA_REGISTRY_URL", base)]).unwrap(), expected);
+    }
+    let refused = |more: &[_]| {
+        let problems = urls(more).unwrap_err();
+        problems.into_iter().map(|problem| problem.variable).collect::<Vec<_>>()
+    };
+    assert_eq!(refused(&[]), ["NETWORK_CONFIG_SOURCE"]);
+    let bad = "a=ftp://x,=https://x,https://x,a=https://x,a=https://y,";
+    assert_eq!(refused(&[("NETWORK_CONFIG_URLS", bad)]), ["NETWORK_CONFIG_URLS"; 5]);
+    assert_eq!(refused(&[("SCHEMA_REGISTRY_URL", "nowhere")]), ["SCHEMA_REGISTRY_URL"]);
+    // A local source does not look at them.
+    assert_eq!(parse_with(development(), &[("NETWORK_CONFIG_URLS", bad)]).unwrap().contract_urls, []);
+}

@@ -1,132 +1,202 @@
 //! Makes a [`Network`] of a normalised document: every schema is made self-contained and compiled, every fault reported
 //! with the weight that its place has for this instance.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use url::Url;
 
 use super::LoadOptions;
+use super::customs::Custom;
 use super::event_schema::{EventSchema, property_names};
 use super::instances::{Instance, read_instances};
 use super::interaction::Interaction;
 use super::item_type::ItemType;
+use super::library::{Library, Shelved, parse};
 use super::lifecycle::{Lifecycle, named_statuses};
 use super::network::{Action, Domain, Network};
+use super::places::{Place, is_default, keys, list, places, schema_at};
 use super::pointer::{index, join};
 use super::references::References;
 use super::report::{Report, Weight};
-use super::self_contained::{Document, SelfContained};
+use super::self_contained::{SelfContained, Wanted, self_contained};
 use super::validator::{CompileError, Validator};
 
 /// What a path segment of a schema URL keeps as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-impl Network {
-    /// Builds the network from the `original` document and its normalised form. What is wrong goes to `report`; what
-    /// is not usable is left out.
-    pub(super) fn build(original: Value, normalised: Value, options: &LoadOptions, report: &mut Report) -> Self {
-        let id = text(&normalised, "id");
-        let instances = read_instances(&normalised, report);
-        let source_url = normalised.get("source_url").and_then(Value::as_str).map(str::to_owned);
+/// A network document that has been read, before its schemas are resolved.
+pub(super) struct Draft<'o> {
+    pub(super) id: String,
+    /// Stands before every path in this document.
+    pub(super) prefix: String,
+    pub(super) fetched: bool,
+    pub(super) instances: Vec<Instance>,
+    source_url: Option<String>,
+    original: &'o Value,
+    normalised: Value,
+    places: Vec<Place>,
+}
+
+impl<'o> Draft<'o> {
+    pub(super) fn new(
+        prefix: String,
+        fetched: bool,
+        original: &'o Value,
+        normalised: Value,
+        report: &mut Report,
+    ) -> Self {
+        Self {
+            id: text(&normalised, "id"),
+            prefix,
+            fetched,
+            instances: read_instances(&normalised, report),
+            source_url: normalised.get("source_url").and_then(Value::as_str).map(str::to_owned),
+            original,
+            places: places(&normalised),
+            normalised,
+        }
+    }
+
+    /// What the library has to know of it.
+    pub(super) fn shelved(&self) -> Shelved<'_> {
+        Shelved {
+            root: &self.normalised,
+            url: self.source_url.as_deref().and_then(parse).map(|(url, _)| url),
+            schemas: self.places.iter().map(|place| place.at.clone()).collect(),
+            prefix: self.prefix.clone(),
+        }
+    }
+
+    /// The URLs of all custom schemas.
+    pub(super) fn custom_urls(&self) -> impl Iterator<Item = (Url, String)> {
+        self.instances
+            .iter()
+            .flat_map(|instance| instance.custom_item_schema_urls.values())
+            .filter_map(|url| parse(url))
+    }
+
+    /// Resolves and compiles what document `number` of the library says. What is wrong goes to `report`; what is not
+    /// usable is left out.
+    pub(super) fn compile(
+        &self,
+        number: usize,
+        library: &Library<'_>,
+        options: &LoadOptions,
+        report: &mut Report,
+    ) -> Compiled {
         let mut builder = Builder {
-            id: &id,
-            source_url: source_url.as_deref(),
-            original: &original,
-            normalised: &normalised,
-            instances: &instances,
+            network: self,
+            number,
+            library,
             options,
             schemas: HashMap::new(),
+            taken_from: BTreeSet::new(),
             report,
         };
         builder.resolve_schemas();
-        let domains = builder.domains();
+        let mut domains = builder.domains();
         let actions = builder.actions();
-        let resolved = std::mem::take(&mut builder.schemas);
-        let mut document = normalised;
-        for (at, schema) in resolved {
+        let customs = builder.customs(&mut domains);
+        let direct: Vec<&str> = (customs.iter().filter(|custom| !custom.url.contains('#')))
+            .filter_map(|custom| custom.document.as_deref())
+            .collect();
+        let taken_from = builder.taken_from.iter().filter_map(|document| library.named(*document));
+        let referred = taken_from.filter(|url| !direct.contains(url)).map(str::to_owned).collect();
+        let emitted = builder.schemas.into_iter().map(|(at, schema)| (at, schema.emitted)).collect();
+        Compiled { domains, actions, customs, referred, emitted }
+    }
+
+    /// The network, with its schemas written out.
+    pub(super) fn finish(self, compiled: Compiled) -> Network {
+        let mut document = self.normalised;
+        for (at, schema) in compiled.emitted {
             if let Some(slot) = document.pointer_mut(&at) {
-                *slot = schema.emitted;
+                *slot = schema;
             }
         }
-        Self { id, source_url, original, document, domains, instances, actions }
+        Network {
+            id: self.id,
+            source_url: self.source_url,
+            fetched: self.fetched,
+            document,
+            domains: compiled.domains,
+            instances: self.instances,
+            actions: compiled.actions,
+            customs: compiled.customs,
+            referred: compiled.referred,
+        }
     }
 }
 
-struct Builder<'n> {
-    id: &'n str,
-    source_url: Option<&'n str>,
-    original: &'n Value,
-    normalised: &'n Value,
-    instances: &'n [Instance],
-    options: &'n LoadOptions,
+/// What a network document comes to.
+pub(super) struct Compiled {
+    domains: Vec<Domain>,
+    actions: Vec<Action>,
+    customs: Vec<Custom>,
+    referred: Vec<String>,
+    emitted: Vec<(String, Value)>,
+}
+
+pub(super) struct Builder<'n, 'd> {
+    pub(super) network: &'n Draft<'n>,
+    /// Number of the document in the library.
+    pub(super) number: usize,
+    pub(super) library: &'n Library<'d>,
+    pub(super) options: &'n LoadOptions,
     /// Self-contained schemas by their pointer.
     schemas: HashMap<String, SelfContained>,
-    report: &'n mut Report,
+    /// Documents that schemas were completed from.
+    pub(super) taken_from: BTreeSet<usize>,
+    pub(super) report: &'n mut Report,
 }
 
-impl Builder<'_> {
+impl Builder<'_, '_> {
     fn resolve_schemas(&mut self) {
-        let places = self.schema_places();
-        let pointers: Vec<String> = places.iter().map(|(at, ..)| at.clone()).collect();
-        let document = Document::new(self.normalised, &pointers);
+        let network = self.network;
         // Defaults are reported where they take effect.
         let mut unheard = Report::default();
-        for (at, shown_at, weight) in places {
-            let report = if is_default_schema(&at) { &mut unheard } else { &mut *self.report };
-            if let Some(schema) = document.self_contained(&at, &shown_at, weight, report) {
-                self.schemas.insert(at, schema);
+        for place in &network.places {
+            let Some(holder) = self.library.schema(self.number, &place.at) else { continue };
+            let (shown_at, weight) = match &place.item_type {
+                None => (place.at.clone(), Weight::Problem),
+                Some((domain, name)) => (self.shown_schema(*domain, name), self.weight_of(*domain)),
+            };
+            let at = (place.at.as_str(), shown_at.as_str());
+            let wanted = Wanted { holder, network: self.number, at, weight, dead: Weight::Problem };
+            let report = if is_default(&place.at) { &mut unheard } else { &mut *self.report };
+            if let Some(schema) = self_contained(self.library, &wanted, report) {
+                self.taken_from.extend(&schema.taken_from);
+                self.schemas.insert(place.at.clone(), schema);
             }
         }
-    }
-
-    /// Pointer of every schema, where an operator finds it, and how much its faults weigh.
-    fn schema_places(&self) -> Vec<(String, String, Weight)> {
-        let mut places = Vec::new();
-        for (position, domain) in list(self.normalised, "domains").iter().enumerate() {
-            let weight = self.weight_in(&text(domain, "id"));
-            for key in ["item_schemas", "default_item_schemas"] {
-                let at = join(&index("/domains", position), key);
-                for item_type in keys(domain.get(key)) {
-                    places.push((join(&at, item_type), self.shown_schema(position, item_type), weight));
-                }
-            }
-        }
-        for action_type in keys(self.normalised.get("actions")) {
-            let at = join(&join("/actions", action_type), "interactions");
-            let interactions = self.normalised.pointer(&at).and_then(Value::as_array).map_or(0, Vec::len);
-            for position in 0..interactions {
-                for key in ["requirement_schema", "event_schema"] {
-                    let at = join(&index(&at, position), key);
-                    places.push((at.clone(), at, Weight::Problem));
-                }
-            }
-        }
-        places.retain(|(at, ..)| {
-            self.normalised.pointer(at).is_some_and(|schema| schema.is_object() || schema.is_boolean())
-        });
-        places
     }
 
     /// A schema that a domain takes from its defaults stands there in the operator's file.
     fn shown_schema(&self, domain: usize, item_type: &str) -> String {
-        let at = |key| join(&join(&index("/domains", domain), key), item_type);
-        let own = at("item_schemas");
-        if self.original.pointer(&own).is_some() { own } else { at("default_item_schemas") }
+        let own = schema_at(domain, "item_schemas", item_type);
+        let is_own = self.network.original.pointer(&own).is_some();
+        if is_own { own } else { schema_at(domain, "default_item_schemas", item_type) }
+    }
+
+    fn weight_of(&self, domain: usize) -> Weight {
+        let id = list(&self.network.normalised, "domains").get(domain).map(|domain| text(domain, "id"));
+        self.weight_in(&id.unwrap_or_default())
     }
 
     fn weight_in(&self, domain: &str) -> Weight {
         if self.serves(domain) { Weight::Problem } else { Weight::Warning }
     }
 
-    fn serves(&self, domain: &str) -> bool {
-        self.options.served.iter().any(|binding| binding.network == self.id && binding.domain == domain)
+    pub(super) fn serves(&self, domain: &str) -> bool {
+        self.options.served.iter().any(|binding| binding.network == self.network.id && binding.domain == domain)
     }
 
     fn domains(&mut self) -> Vec<Domain> {
         let mut domains: Vec<Domain> = Vec::new();
-        for (position, domain) in list(self.normalised, "domains").iter().enumerate() {
+        for (position, domain) in list(&self.network.normalised, "domains").iter().enumerate() {
             let id = text(domain, "id");
             if domains.iter().any(|known| known.id == id) {
                 self.report
@@ -136,14 +206,21 @@ impl Builder<'_> {
             let item_types = type_names.iter().filter_map(|name| self.item_type(position, &id, name)).collect();
             let minimum_cache_ttl_seconds =
                 domain.get("minimum_cache_ttl_seconds").and_then(Value::as_u64).unwrap_or_default();
-            domains.push(Domain { id, minimum_cache_ttl_seconds, type_names, item_types });
+            domains.push(Domain {
+                id,
+                minimum_cache_ttl_seconds,
+                type_names,
+                item_types,
+                unlisted: Vec::new(),
+                unreachable: Vec::new(),
+            });
         }
         self.check_instance_domains(&domains);
         domains
     }
 
     fn check_instance_domains(&mut self, domains: &[Domain]) {
-        for instance in self.instances {
+        for instance in &self.network.instances {
             if !domains.iter().any(|domain| domain.id == instance.domain_id) {
                 let message = format!(
                     "{} is registered for the domain {:?}, which is not defined",
@@ -151,23 +228,11 @@ impl Builder<'_> {
                 );
                 self.report.warning("/instances", message);
             }
-            let own = instance.url == self.options.own_url && self.serves(&instance.domain_id);
-            for (item_type, url) in &instance.custom_item_schema_urls {
-                let weight = if own && *url != self.own_schema_url(&instance.domain_id, item_type) {
-                    Weight::Problem
-                } else {
-                    Weight::Warning
-                };
-                if !own || weight == Weight::Problem {
-                    let message = format!("the custom schema of {item_type:?} at {url} is not fetched by this version");
-                    self.report.add(weight, "/instances", message);
-                }
-            }
         }
     }
 
     fn item_type(&mut self, position: usize, domain: &str, name: &str) -> Option<ItemType> {
-        let at = join(&join(&index("/domains", position), "item_schemas"), name);
+        let at = schema_at(position, "item_schemas", name);
         let compiled =
             ItemType::compile(name, self.schema_url(domain, name), self.schemas.get(&at)?, self.options.allow_extra);
         match compiled {
@@ -179,27 +244,20 @@ impl Builder<'_> {
         }
     }
 
-    /// What items of this type carry as `item_schema_url` (CONTRACT 8.1).
+    /// What items of this type carry as `item_schema_url`, unless this instance has a schema of its own (CONTRACT 8.1).
     fn schema_url(&self, domain: &str, item_type: &str) -> String {
-        let own = self.own_schema_url(domain, item_type);
-        let custom = self.instances.iter().any(|instance| {
-            instance.url == self.options.own_url
-                && instance.domain_id == domain
-                && instance.custom_item_schema_urls.get(item_type) == Some(&own)
-        });
-        match self.source_url {
-            Some(source) if !custom => domain_schema_url(source, self.id, domain, item_type),
-            _ => own,
+        let network = &self.network.id;
+        match &self.network.source_url {
+            Some(source) => domain_schema_url(source, network, domain, item_type),
+            None => format!("{}/api/v1/network/schema/{}", self.options.own_url, segments(network, domain, item_type)),
         }
-    }
-
-    fn own_schema_url(&self, domain: &str, item_type: &str) -> String {
-        format!("{}/api/v1/network/schema/{}", self.options.own_url, segments(self.id, domain, item_type))
     }
 
     fn actions(&mut self) -> Vec<Action> {
         let mut actions = Vec::new();
-        for (action_type, action) in self.normalised.get("actions").and_then(Value::as_object).into_iter().flatten() {
+        for (action_type, action) in
+            self.network.normalised.get("actions").and_then(Value::as_object).into_iter().flatten()
+        {
             let at = join("/actions", action_type);
             let lifecycle = Arc::new(Lifecycle::of(action.get("lifecycle").filter(|lifecycle| lifecycle.is_object())));
             let mut interactions = Vec::new();
@@ -232,7 +290,7 @@ impl Builder<'_> {
             self.report_compile(error, Weight::Problem, &event_at);
         }
         let to_network = text(interaction, "to_network");
-        if to_network != self.id {
+        if to_network != self.network.id {
             let message = "an action is declared in the target's network, so this interaction is never used";
             self.report.warning(&join(at, "to_network"), message);
         }
@@ -253,7 +311,9 @@ impl Builder<'_> {
     /// A lifecycle that names a status outside the interaction's `enum` can't be followed.
     fn check_statuses(&mut self, interaction: &Interaction, action_at: &str, position: usize) {
         let at = join(action_at, "lifecycle");
-        let (Some(statuses), Some(lifecycle)) = (interaction.statuses(), self.original.pointer(&at)) else { return };
+        let (Some(statuses), Some(lifecycle)) = (interaction.statuses(), self.network.original.pointer(&at)) else {
+            return;
+        };
         for (status, at) in named_statuses(lifecycle, &at) {
             if !statuses.contains(&status) {
                 self.report.problem(&at, format!("{status:?} is not in the status enum of interaction {position}"));
@@ -262,11 +322,17 @@ impl Builder<'_> {
     }
 
     fn report_compile(&mut self, error: &CompileError, weight: Weight, at: &str) {
+        let path = format!("{}{at}", self.network.prefix);
+        self.report_compile_at(error, weight, &path);
+    }
+
+    /// Reports at a path that names its document itself.
+    pub(super) fn report_compile_at(&mut self, error: &CompileError, weight: Weight, path: &str) {
         match error {
-            CompileError::UnknownDraft => self.report.add(weight, &join(at, "$schema"), error.to_string()),
+            CompileError::UnknownDraft => self.report.add_at(weight, join(path, "$schema"), error.to_string()),
             CompileError::Invalid(places) => {
                 for (place, message) in places {
-                    self.report.add(weight, &format!("{at}{place}"), message.clone());
+                    self.report.add_at(weight, format!("{path}{place}"), message.clone());
                 }
             }
         }
@@ -283,22 +349,10 @@ fn segments(network: &str, domain: &str, item_type: &str) -> String {
     [network, domain, item_type].map(|segment| utf8_percent_encode(segment, SEGMENT).to_string()).join("/")
 }
 
-fn is_default_schema(at: &str) -> bool {
-    at.split('/').nth(3) == Some("default_item_schemas")
-}
-
 fn text(object: &Value, key: &str) -> String {
     object.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 fn texts(object: &Value, key: &str) -> Vec<String> {
     list(object, key).iter().filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-fn list<'v>(object: &'v Value, key: &str) -> &'v [Value] {
-    object.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-fn keys(value: Option<&Value>) -> impl Iterator<Item = &str> {
-    value.and_then(Value::as_object).into_iter().flat_map(Map::keys).map(String::as_str)
 }

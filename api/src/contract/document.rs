@@ -17,14 +17,18 @@ const MAX_URL: usize = 2048;
 /// A domain's `minimum_cache_ttl_seconds` when it names none.
 const DEFAULT_CACHE_TTL: u64 = 300;
 
-/// The document with defaults and canonical spellings; `None` if it is no object. Faults go to `report`.
-pub(super) fn normalise(document: &Value, report: &mut Report) -> Option<Value> {
+/// The document with defaults and canonical spellings; `None` if it is no object. Faults go to `report`. A document that
+/// was fetched has that URL as its source, whatever it says.
+pub(super) fn normalise(document: &Value, fetched_from: Option<&str>, report: &mut Report) -> Option<Value> {
     refuse_nul(document, "", report);
     let Value::Object(document) = document else {
         report.problem("", "a network document must be an object");
         return None;
     };
     let mut document = document.clone();
+    if let Some(url) = fetched_from {
+        document.insert("source_url".to_owned(), json!(url));
+    }
     fill_spelling(&mut document, "id", "name");
     name(&document, "id", "", report);
     for label in ["display_name", "description", "schema_standard"] {
@@ -261,7 +265,7 @@ mod tests {
 
     fn normalised(document: &Value) -> (Value, Vec<(String, String)>) {
         let mut report = Report::default();
-        let found = normalise(document, &mut report).unwrap_or_default();
+        let found = normalise(document, None, &mut report).unwrap_or_default();
         (found, report.problems.into_iter().map(|problem| (problem.path, problem.message)).collect())
     }
 

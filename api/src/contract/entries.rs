@@ -1,12 +1,16 @@
 //! The list of schemas that `GET /api/v1/network/schemas` answers (CONTRACT 4.19, keys 8.3).
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use std::collections::BTreeMap;
+
+use chrono::SecondsFormat;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::Contracts;
 use super::compile::domain_schema_url;
 use super::network::Network;
+use super::places::schema_at;
 
 /// What a document in the list is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -16,6 +20,10 @@ pub enum EntryKind {
     NetworkConfig,
     /// The schema of one item type.
     DomainItemSchema,
+    /// The schema that one instance uses for a type instead of the domain's.
+    InstanceCustomItemSchema,
+    /// A document that schemas refer to by its URL.
+    ItemSchemaUrl,
 }
 
 impl EntryKind {
@@ -23,6 +31,8 @@ impl EntryKind {
         match self {
             Self::NetworkConfig => "network_config",
             Self::DomainItemSchema => "domain_item_schema",
+            Self::InstanceCustomItemSchema => "instance_custom_item_schema",
+            Self::ItemSchemaUrl => "item_schema_url",
         }
     }
 }
@@ -42,17 +52,23 @@ pub struct Entry<'c> {
     /// Type of an item schema.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub item_type: Option<&'c str>,
+    /// The instance whose schema it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_url: Option<&'c str>,
     /// Where the document is found, if it has a URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema_url: Option<String>,
-    /// `inline`: from a local document.
+    /// `remote` if the document was fetched, else `inline`.
     pub source: &'static str,
     /// When it was loaded, ISO 8601 with milliseconds.
     pub cached_at: String,
     /// Its name in a cache directory.
     pub file_name: String,
-    /// The document.
+    /// The document as clients see it.
     pub schema: &'c Value,
+    /// The document as it was read, where it is one by itself.
+    #[serde(skip)]
+    pub(super) original: &'c Value,
 }
 
 /// Exact matches; `None` and the empty text let everything pass.
@@ -80,54 +96,106 @@ impl EntryFilter<'_> {
     }
 }
 
-/// The entries of all `networks` that pass, sorted by `cache_key`. Nothing is fetched.
-pub(super) fn entries<'c>(
-    networks: &'c [Network],
-    filter: &EntryFilter<'_>,
-    cached_at: DateTime<Utc>,
-) -> Vec<Entry<'c>> {
-    let cached_at = cached_at.to_rfc3339_opts(SecondsFormat::Millis, true);
-    let mut entries: Vec<Entry<'c>> =
-        networks.iter().flat_map(|network| network_entries(network, &cached_at)).collect();
+/// The entries that pass, sorted by `cache_key`. Nothing is fetched.
+pub(super) fn entries<'c>(contracts: &'c Contracts, filter: &EntryFilter<'_>) -> Vec<Entry<'c>> {
+    let cached_at = contracts.loaded_at.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let mut entries = Vec::new();
+    for (network, read) in contracts.networks.iter().zip(&contracts.documents.networks) {
+        let of_network = OfNetwork { network, cached_at: &cached_at };
+        of_network.document(&read.document, &mut entries);
+        of_network.domains(&mut entries);
+        of_network.named(&contracts.documents.named, &mut entries);
+    }
     entries.retain(|entry| filter.passes(entry));
     entries.sort_unstable_by(|a, b| a.cache_key.cmp(&b.cache_key));
     entries
 }
 
-fn network_entries<'c>(network: &'c Network, cached_at: &str) -> Vec<Entry<'c>> {
-    let entry = |kind: EntryKind, item: Option<(&'c str, &'c str)>, schema_url: Option<String>, schema: &'c Value| {
-        let (domain, item_type) = item.unzip();
-        let cache_key =
-            cache_key(&[kind.as_str(), network.id(), domain.unwrap_or_default(), item_type.unwrap_or_default()]);
-        Entry {
-            file_name: format!("{cache_key}.json"),
-            cache_key,
-            kind,
-            network: network.id(),
-            domain,
-            item_type,
-            schema_url,
-            source: "inline",
-            cached_at: cached_at.to_owned(),
-            schema,
-        }
-    };
-    let source = network.source_url();
-    let mut entries = vec![entry(EntryKind::NetworkConfig, None, source.map(str::to_owned), network.document())];
-    for domain in network.domains() {
-        for item_type in domain.item_types() {
-            let url = source.map(|source| domain_schema_url(source, network.id(), &domain.id, item_type.name()));
-            let item = Some((domain.id.as_str(), item_type.name()));
-            entries.push(entry(EntryKind::DomainItemSchema, item, url, item_type.schema()));
-        }
-    }
-    entries
+struct OfNetwork<'c, 'e> {
+    network: &'c Network,
+    cached_at: &'e str,
 }
 
-/// Hex SHA-256 of the non-empty parts, joined by `::`.
-fn cache_key(parts: &[&str]) -> String {
-    let joined = parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("::");
-    Sha256::digest(joined.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+impl<'c> OfNetwork<'c, '_> {
+    fn document(&self, original: &'c Value, entries: &mut Vec<Entry<'c>>) {
+        let url = self.network.source_url().map(str::to_owned);
+        let entry = self.entry(EntryKind::NetworkConfig, [None; 3], url, self.network.document());
+        entries.push(Entry { original, ..entry });
+    }
+
+    fn domains(&self, entries: &mut Vec<Entry<'c>>) {
+        let network = self.network;
+        for (position, domain) in network.domains().iter().enumerate() {
+            for name in domain.type_names() {
+                let schema = network.document().pointer(&schema_at(position, "item_schemas", name));
+                let url = network.source_url().map(|url| domain_schema_url(url, network.id(), &domain.id, name));
+                let parts = [Some(domain.id.as_str()), Some(name.as_str()), None];
+                entries.extend(schema.map(|schema| self.entry(EntryKind::DomainItemSchema, parts, url, schema)));
+            }
+        }
+    }
+
+    fn named(&self, named: &'c BTreeMap<String, Value>, entries: &mut Vec<Entry<'c>>) {
+        for custom in &self.network.customs {
+            let parts = [&custom.domain, &custom.item_type, &custom.instance_url].map(|part| Some(part.as_str()));
+            let kind = EntryKind::InstanceCustomItemSchema;
+            let entry = self.entry(kind, parts, Some(custom.url.clone()), &custom.emitted);
+            let document = custom.document.as_ref().and_then(|url| named.get(url));
+            // A fragment's document has an entry of its own.
+            let original = document.filter(|_| !custom.url.contains('#')).unwrap_or(&custom.emitted);
+            entries.push(Entry { original, source: source(document.is_some() || self.network.fetched), ..entry });
+        }
+        for url in &self.network.referred {
+            let entry = |schema| self.entry(EntryKind::ItemSchemaUrl, [None; 3], Some(url.clone()), schema);
+            entries.extend(named.get(url).map(|schema| Entry { source: source(true), ..entry(schema) }));
+        }
+    }
+
+    /// `parts`: domain, item type and instance.
+    fn entry(
+        &self,
+        kind: EntryKind,
+        parts: [Option<&'c str>; 3],
+        schema_url: Option<String>,
+        schema: &'c Value,
+    ) -> Entry<'c> {
+        let [domain, item_type, instance_url] = parts;
+        let cache_key = cache_key(kind, self.network.id(), parts, schema_url.as_deref());
+        Entry {
+            file_name: file_name(&cache_key),
+            cache_key,
+            kind,
+            network: self.network.id(),
+            domain,
+            item_type,
+            instance_url,
+            schema_url,
+            source: source(self.network.fetched),
+            cached_at: self.cached_at.to_owned(),
+            schema,
+            original: schema,
+        }
+    }
+}
+
+fn source(fetched: bool) -> &'static str {
+    if fetched { "remote" } else { "inline" }
+}
+
+/// Name of a document's file in a cache directory (CONTRACT 8.3).
+pub(super) fn file_name(cache_key: &str) -> String {
+    format!("{cache_key}.json")
+}
+
+/// Hex SHA-256 of the parts that identify a document (CONTRACT 8.3), joined by `::`: kind and network, then domain, item
+/// type and instance if it has them, then its URL where only that tells it from others.
+pub(super) fn cache_key(kind: EntryKind, network: &str, parts: [Option<&str>; 3], url: Option<&str>) -> String {
+    let [domain, item_type, instance_url] = parts;
+    let by_url = matches!(kind, EntryKind::InstanceCustomItemSchema | EntryKind::ItemSchemaUrl);
+    let url = url.filter(|_| by_url);
+    let parts = [Some(kind.as_str()), Some(network), domain, instance_url, item_type, url];
+    let parts: Vec<_> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    Sha256::digest(parts.join("::")).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -138,11 +206,11 @@ mod tests {
     #[test]
     fn keys_are_those_of_the_wire_contract() {
         assert_eq!(
-            cache_key(&["network_config", "yellow_dot", "", ""]),
+            cache_key(EntryKind::NetworkConfig, "yellow_dot", [None; 3], Some("https://r.example")),
             "e5faa76415c0dc5f7231ced4665a105d92b0243099ea359ab47db53e8e1f6749"
         );
         assert_eq!(
-            cache_key(&["domain_item_schema", "yellow_dot", "student", "profile_1.0"]),
+            cache_key(EntryKind::DomainItemSchema, "yellow_dot", [Some("student"), Some("profile_1.0"), None], None),
             "24d5f609b240d653b42191ff59948e30d60f48534539896ae33c21f3da366aeb"
         );
     }

@@ -24,6 +24,15 @@ pub struct Instance {
     pub public_keys: Vec<String>,
     /// Custom schema per item type.
     pub custom_item_schema_urls: BTreeMap<String, String>,
+    /// Pointer of its first entry.
+    at: String,
+}
+
+impl Instance {
+    /// Pointer of the first entry's custom schemas.
+    pub(super) fn custom_urls_at(&self) -> String {
+        join(&self.at, "custom_item_schema_urls")
+    }
 }
 
 /// Instances of a normalised document, in its order.
@@ -32,7 +41,7 @@ pub(super) fn read_instances(document: &Value, report: &mut Report) -> Vec<Insta
     let entries = document.get("instances").and_then(Value::as_array);
     for (position, entry) in entries.into_iter().flatten().enumerate() {
         let at = index("/instances", position);
-        let Some(instance) = read_instance(entry) else { continue };
+        let Some(instance) = read_instance(entry, &at) else { continue };
         for key in instance.public_keys.iter().filter(|key| !is_readable_key(key)) {
             report.warning(
                 &at,
@@ -54,7 +63,7 @@ pub(super) fn read_instances(document: &Value, report: &mut Report) -> Vec<Insta
 }
 
 /// `None` for an entry whose faults have been reported already.
-fn read_instance(entry: &Value) -> Option<Instance> {
+fn read_instance(entry: &Value, at: &str) -> Option<Instance> {
     let text = |key: &str| entry.get(key).and_then(Value::as_str);
     let list = entry.get("public_keys").and_then(Value::as_array);
     let keys = text("public_key").into_iter().chain(list.into_iter().flatten().filter_map(Value::as_str));
@@ -75,6 +84,7 @@ fn read_instance(entry: &Value) -> Option<Instance> {
             .flatten()
             .filter_map(|(item_type, url)| Some((item_type.clone(), url.as_str()?.to_owned())))
             .collect(),
+        at: at.to_owned(),
     })
 }
 

@@ -1,16 +1,17 @@
-//! Loads contracts: every document is read, checked and compiled, and every problem of all of them is told at once.
+//! Builds contracts from documents: each is read, checked and compiled, and every problem of all of them is told at once.
 
 use arc_swap::ArcSwap;
 use chrono::Utc;
-use serde_json::Value;
 
 use super::Contracts;
 use super::bindings::Binding;
+use super::compile::Draft;
 use super::document::normalise;
-use super::documents::Documents;
+use super::documents::{Documents, NetworkDocument};
 use super::instance_url::InstanceUrl;
+use super::library::Library;
 use super::network::Network;
-use super::pointer::{index, join};
+use super::pointer::index;
 use super::report::{Problem, Report, Warning};
 
 /// What the instance brings to its contracts.
@@ -27,71 +28,84 @@ pub struct LoadOptions {
 }
 
 impl Contracts {
-    /// Builds the contract that the documents make together. Several are told apart in paths by their number.
+    /// Builds the contract that the documents make together, from nothing else.
     ///
     /// # Errors
     /// Every problem, with paths into the documents.
     pub fn build(documents: Documents, options: &LoadOptions) -> Result<(Self, Vec<Warning>), Vec<Problem>> {
-        let alone = documents.networks.len() == 1;
-        let numbered = documents.networks.into_iter().enumerate();
-        let prefixed = numbered.map(|(number, network)| {
-            let prefix = if alone { String::new() } else { index("", number) };
-            (prefix, network.document)
-        });
-        load(prefixed.collect(), options)
+        let mut report = Report::default();
+        let networks = read(&documents, options, &mut report);
+        if report.problems.is_empty() {
+            Ok((Self::of(documents, networks, options), report.warnings))
+        } else {
+            Err(report.problems)
+        }
+    }
+
+    /// The contract of documents that have been [read](read) without a problem.
+    pub(super) fn of(documents: Documents, networks: Vec<Network>, options: &LoadOptions) -> Self {
+        let (own_url, served) = (options.own_url.clone(), options.served.clone());
+        let unsplit = ArcSwap::default();
+        Self { documents, networks, own_url, served, version: 1, loaded_at: Utc::now(), unsplit }
     }
 }
 
-fn load(documents: Vec<(String, Value)>, options: &LoadOptions) -> Result<(Contracts, Vec<Warning>), Vec<Problem>> {
-    let mut report = Report::default();
-    if documents.is_empty() {
+/// The networks of the documents. What is wrong, and what is missing, goes to `report`.
+pub(super) fn read(documents: &Documents, options: &LoadOptions, report: &mut Report) -> Vec<Network> {
+    if documents.networks.is_empty() {
         report.problem("", "there is no network document");
     }
-    let mut networks: Vec<Network> = Vec::new();
-    let mut origins = Vec::new();
-    for (prefix, document) in documents {
+    let mut drafts: Vec<Draft<'_>> = Vec::new();
+    for (prefix, network) in prefixed(documents) {
         report.enter(&prefix);
-        let Some(normalised) = normalise(&document, &mut report) else { continue };
-        let network = Network::build(document, normalised, options, &mut report);
-        if networks.iter().any(|known| known.id() == network.id()) {
-            report.problem("/id", format!("the network {:?} is loaded twice", network.id()));
+        let fetched_from = network.fetched_from.as_deref();
+        let Some(normalised) = normalise(&network.document, fetched_from, report) else { continue };
+        let draft = Draft::new(prefix, fetched_from.is_some(), &network.document, normalised, report);
+        if drafts.iter().any(|known| known.id == draft.id) {
+            report.problem("/id", format!("the network {:?} is loaded twice", draft.id));
         }
-        origins.extend(origins_of(&network).into_iter().map(|(at, id)| (format!("{prefix}{at}"), id)));
-        networks.push(network);
+        drafts.push(draft);
     }
+    let entries: Vec<_> = drafts.iter().flat_map(Draft::custom_urls).collect();
+    let shelved = drafts.iter().map(Draft::shelved).collect();
+    let library = Library::new(shelved, &documents.named, &entries, &options.own_url);
+    let compile = |(number, draft): (usize, &Draft<'_>)| {
+        report.enter(&draft.prefix);
+        draft.compile(number, &library, options, report)
+    };
+    let compiled: Vec<_> = drafts.iter().enumerate().map(compile).collect();
     report.enter("");
-    let (own_url, served) = (options.own_url.clone(), options.served.clone());
-    let contracts =
-        Contracts { networks, own_url, served, version: 1, loaded_at: Utc::now(), unsplit: ArcSwap::default() };
-    for (at, id) in origins {
-        if contracts.network(&id).is_none() {
-            let message =
-                format!("the network {id:?} is not loaded: fetching other networks is not supported by this version");
-            report.warning(&at, message);
-        }
-    }
-    check_served(&contracts, options, &mut report);
-    if report.problems.is_empty() { Ok((contracts, report.warnings)) } else { Err(report.problems) }
+    let networks: Vec<_> = drafts.into_iter().zip(compiled).map(|(draft, compiled)| draft.finish(compiled)).collect();
+    check_served(&networks, options, report);
+    networks
 }
 
-fn origins_of(network: &Network) -> Vec<(String, String)> {
-    let origins = network.document().get("cross_network_origins").and_then(Value::as_array);
-    let named = origins.into_iter().flatten().enumerate();
-    named
-        .filter_map(|(position, origin)| {
-            let at = join(&index("/cross_network_origins", position), "id");
-            Some((at, origin.get("id")?.as_str()?.to_owned()))
-        })
-        .collect()
+/// What stands before the paths of each document: its URL, or its number if several were not fetched.
+pub(super) fn prefixed(documents: &Documents) -> impl Iterator<Item = (String, &NetworkDocument)> {
+    let local = documents.networks.iter().filter(|network| network.fetched_from.is_none()).count();
+    let mut number = 0;
+    documents.networks.iter().map(move |network| {
+        let prefix = match &network.fetched_from {
+            Some(url) => format!("{url}#"),
+            None if local == 1 => String::new(),
+            None => {
+                number += 1;
+                index("", number - 1)
+            }
+        };
+        (prefix, network)
+    })
 }
 
 /// What is served should be defined, and registered under our URL (CONTRACT 7.9).
-fn check_served(contracts: &Contracts, options: &LoadOptions, report: &mut Report) {
+fn check_served(networks: &[Network], options: &LoadOptions, report: &mut Report) {
     for binding in &options.served {
-        let defined = contracts.network(&binding.network).and_then(|network| network.domain(&binding.domain)).is_some();
-        if !defined {
+        let network = networks.iter().find(|network| network.id() == binding.network);
+        let Some(network) = network.filter(|network| network.domain(&binding.domain).is_some()) else {
             report.warning("", format!("{binding} is served, but no loaded contract defines it"));
-        } else if contracts.registered(&binding.network, &binding.domain, &options.own_url).is_none() {
+            continue;
+        };
+        if network.registered(&binding.domain, &options.own_url).is_none() {
             let message =
                 format!("{binding} is served, but its contract registers no instance with our URL {}", options.own_url);
             if options.production {

@@ -1,8 +1,9 @@
 //! The network contract: what `network.json` says (CONTRACT 7 and 8), checked, resolved and compiled once at load. From
-//! then on everything here is pure: no network, no database, no clock. Only [`Documents::read_file`] reads a file.
+//! then on everything here is pure: no network, no database, no clock. Only [`Source`] fetches documents and keeps files.
 
 mod bindings;
 mod compile;
+mod customs;
 mod document;
 mod documents;
 mod entries;
@@ -15,10 +16,12 @@ mod instances;
 mod interaction;
 mod item_type;
 mod keywords;
+mod library;
 mod lifecycle;
 mod load;
 mod network;
 mod peers;
+mod places;
 mod pointer;
 mod private;
 mod references;
@@ -49,7 +52,7 @@ pub use load::LoadOptions;
 pub use network::{Action, Domain, Network};
 pub use report::{Problem, Warning};
 pub use resplit::Halves;
-pub use source::{At, LoadError, Loaded, Source};
+pub use source::{At, LoadError, Loaded, Source, SourceOptions, StoreError};
 pub use split::merge;
 
 use crate::http::ApiError;
@@ -69,11 +72,15 @@ pub enum ItemTypeError {
     /// The schema does not compile, which only happens in a domain that is not served here.
     #[error("the schema of the item type can't be used")]
     Unusable,
+    /// This instance has a custom schema for it that could never be had.
+    #[error("the schema of the item type can't be had")]
+    Unreachable,
 }
 
 /// All loaded networks, as seen from this instance.
 #[derive(Debug)]
 pub struct Contracts {
+    documents: Documents,
     networks: Vec<Network>,
     own_url: InstanceUrl,
     served: Vec<Binding>,
@@ -93,6 +100,11 @@ impl Contracts {
     /// The version of the contract (CONTRACT 8.4); 1 until Postgres gives it another.
     pub fn version(&self) -> i64 {
         self.version
+    }
+
+    /// What the contract was made from, for storage: from them [`Contracts::build`] makes the same contract again.
+    pub fn documents(&self) -> &Documents {
+        &self.documents
     }
 
     /// All loaded networks, in the order of their documents.
@@ -140,12 +152,28 @@ impl Contracts {
     /// # Errors
     /// The first thing of network, domain and type that is missing.
     pub fn item_type(&self, network: &str, domain: &str, item_type: &str) -> Result<&ItemType, ItemTypeError> {
-        let network = self.network(network).ok_or(ItemTypeError::UnknownNetwork)?;
-        let known = network.domain(domain).ok_or(ItemTypeError::UnknownDomain)?;
+        let known = self.domain(network, domain)?;
         if !known.type_names().iter().any(|name| name == item_type) {
             return Err(ItemTypeError::UnknownType);
         }
-        network.item_schema(domain, item_type).ok_or(ItemTypeError::Unusable)
+        let found = known.item_types().iter().find(|known| known.name() == item_type);
+        found.ok_or_else(|| known.why_not(item_type))
+    }
+
+    /// The item type whose schema this instance shows (CONTRACT 4.20): as [`Contracts::item_type`], but a custom one need
+    /// not be listed by the domain.
+    ///
+    /// # Errors
+    /// The first thing of network, domain and type that is missing.
+    pub fn shown_item_type(&self, network: &str, domain: &str, item_type: &str) -> Result<&ItemType, ItemTypeError> {
+        let known = self.domain(network, domain)?;
+        let mut types = known.item_types().iter().chain(&known.unlisted);
+        types.find(|known| known.name() == item_type).ok_or_else(|| known.why_not(item_type))
+    }
+
+    fn domain(&self, network: &str, domain: &str) -> Result<&Domain, ItemTypeError> {
+        let network = self.network(network).ok_or(ItemTypeError::UnknownNetwork)?;
+        network.domain(domain).ok_or(ItemTypeError::UnknownDomain)
     }
 
     /// Our base URL as configured.
@@ -204,7 +232,7 @@ impl Contracts {
 
     /// The documents of CONTRACT 4.19 that pass `filter`.
     pub fn entries(&self, filter: &EntryFilter<'_>) -> Vec<Entry<'_>> {
-        entries::entries(&self.networks, filter, self.loaded_at)
+        entries::entries(self, filter)
     }
 }
 

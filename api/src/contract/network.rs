@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::ItemTypeError;
+use super::customs::Custom;
 use super::instance_url::InstanceUrl;
 use super::instances::Instance;
 use super::interaction::{Interaction, ItemKind};
@@ -15,7 +17,12 @@ pub struct Domain {
     /// How long pages of this domain are kept at least, in seconds.
     pub minimum_cache_ttl_seconds: u64,
     pub(super) type_names: Vec<String>,
+    /// What *create* uses.
     pub(super) item_types: Vec<ItemType>,
+    /// Custom types of this instance that the domain does not list: shown, but not created.
+    pub(super) unlisted: Vec<ItemType>,
+    /// Types of which this instance has a custom schema that could never be had.
+    pub(super) unreachable: Vec<String>,
 }
 
 impl Domain {
@@ -24,9 +31,22 @@ impl Domain {
         &self.type_names
     }
 
-    /// The item types whose schemas compile, in the contract's order.
+    /// The item types that can be created here, in the contract's order; those of custom schemas last.
     pub fn item_types(&self) -> &[ItemType] {
         &self.item_types
+    }
+}
+
+impl Domain {
+    /// Why there is no usable type of this name.
+    pub(super) fn why_not(&self, item_type: &str) -> ItemTypeError {
+        if self.unreachable.iter().any(|name| name == item_type) {
+            ItemTypeError::Unreachable
+        } else if self.type_names.iter().any(|name| name == item_type) {
+            ItemTypeError::Unusable
+        } else {
+            ItemTypeError::UnknownType
+        }
     }
 }
 
@@ -44,11 +64,15 @@ pub struct Action {
 pub struct Network {
     pub(super) id: String,
     pub(super) source_url: Option<String>,
-    pub(super) original: Value,
+    /// Whether the document was fetched.
+    pub(super) fetched: bool,
     pub(super) document: Value,
     pub(super) domains: Vec<Domain>,
     pub(super) instances: Vec<Instance>,
     pub(super) actions: Vec<Action>,
+    pub(super) customs: Vec<Custom>,
+    /// URLs of other documents that schemas were completed from.
+    pub(super) referred: Vec<String>,
 }
 
 impl Network {
@@ -57,14 +81,9 @@ impl Network {
         &self.id
     }
 
-    /// Where the document says it was loaded from.
+    /// Where the document was fetched, or says that it comes from.
     pub fn source_url(&self) -> Option<&str> {
         self.source_url.as_deref()
-    }
-
-    /// The document as it was loaded, for storage: loading it again gives the same network.
-    pub fn original(&self) -> &Value {
-        &self.original
     }
 
     /// The document as clients see it (CONTRACT 4.19): defaults filled in, canonical spellings, references resolved.
@@ -82,7 +101,7 @@ impl Network {
         self.domains.iter().find(|domain| domain.id == id)
     }
 
-    /// An item type whose schema compiles.
+    /// An item type that can be created here.
     pub fn item_schema(&self, domain: &str, item_type: &str) -> Option<&ItemType> {
         self.domain(domain)?.item_types.iter().find(|known| known.name() == item_type)
     }

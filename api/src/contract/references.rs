@@ -92,6 +92,23 @@ impl<'s> References<'s> {
         }
     }
 
+    /// The URL without fragment, and the fragment, that `reference` in the object `from` leads to. `document` is where
+    /// this document was found: without it, a relative reference leads nowhere unless an `$id` says from where.
+    pub(super) fn absolute(&self, from: &Value, reference: &str, document: Option<&Url>) -> Option<(Url, String)> {
+        let base = self.base_of(from);
+        let base = match base.strip_prefix(DEFAULT_BASE) {
+            Some(relative) => document.and_then(|url| url.join(relative).ok()),
+            None => Url::parse(&base).ok(),
+        };
+        let mut url = match base {
+            Some(base) => base.join(reference).ok()?,
+            None => Url::parse(reference).ok()?,
+        };
+        let fragment = url.fragment().unwrap_or_default().to_owned();
+        url.set_fragment(None);
+        Some((url, fragment))
+    }
+
     /// Every schema that a `$dynamicRef` to the anchor `name` may reach.
     pub(super) fn dynamic(&self, name: &str) -> impl Iterator<Item = &'s Value> {
         self.dynamic_anchors.iter().filter(move |(anchor, _)| *anchor == name).map(|(_, value)| *value)

@@ -1,13 +1,14 @@
-//! Makes each schema of a network document stand on its own (CONTRACT 8.2). A `#…` that the schema itself can't answer is
-//! looked up at the root of the network document; what it finds is copied into the schema's `$defs`. From there on
-//! nobody needs the network document to understand the schema.
+//! Makes a schema stand on its own (CONTRACT 8.2). What a reference finds outside the schema, in the network document or
+//! in another one, is copied into the schema's `$defs`. From there on nobody needs those documents to understand it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::inline::inline;
 use super::keywords::{Holds, holds};
+use super::library::{Holder, Library, Lost};
 use super::pointer;
 use super::references::{Address, References, address};
 use super::report::{Report, Weight};
@@ -19,6 +20,8 @@ pub(super) struct SelfContained {
     pub(super) compiled: Value,
     /// What clients get: parts from outside the schema are inlined, recursive ones stand under `$defs`.
     pub(super) emitted: Value,
+    /// Numbers of the documents that parts were taken from.
+    pub(super) taken_from: BTreeSet<usize>,
 }
 
 /// A part that was copied into `$defs`.
@@ -27,81 +30,45 @@ pub(super) struct Graft {
     pub(super) content: Value,
 }
 
-/// A network document and the schemas in it.
-pub(super) struct Document<'d> {
-    root: &'d Value,
-    whole: References<'d>,
-    schemas: Vec<(String, References<'d>)>,
+/// A schema that is to stand on its own.
+pub(super) struct Wanted<'w> {
+    /// The schema.
+    pub(super) holder: Holder,
+    /// Number of the network document in whose name it is wanted.
+    pub(super) network: usize,
+    /// Its pointer in its document, and the pointer that an operator knows it by.
+    pub(super) at: (&'w str, &'w str),
+    /// How much it weighs if a document that it needs is not there.
+    pub(super) weight: Weight,
+    /// How much a pointer to nothing weighs.
+    pub(super) dead: Weight,
 }
 
-/// Where a reference is looked up first: a schema of the document, or the document (`None`).
-type Holder = Option<usize>;
-
-impl<'d> Document<'d> {
-    /// Indexes `root`; `schemas` are the pointers of its JSON Schemas.
-    pub(super) fn new(root: &'d Value, schemas: &[String]) -> Self {
-        let schemas = schemas
-            .iter()
-            .filter_map(|at| Some((at.clone(), References::new(root.pointer(at)?, at))))
-            .collect::<Vec<_>>();
-        Self { root, whole: References::new(root, ""), schemas }
+/// Copies the schema and all that it refers to. What can't be resolved goes to `report`.
+pub(super) fn self_contained<'d>(
+    library: &Library<'d>,
+    wanted: &Wanted<'_>,
+    report: &mut Report,
+) -> Option<SelfContained> {
+    let references = library.references(wanted.holder)?;
+    let mut copier = Copier {
+        library,
+        wanted,
+        grafts: Vec::new(),
+        known: HashMap::new(),
+        taken: names_in_defs(references.root()),
+        report,
+    };
+    let schema = copier.copy(references.root(), wanted.holder, Part::Main, true);
+    let grafts = copier.copy_grafts();
+    let taken_from = copier.grafts.iter().map(|(_, _, holder)| holder.document).collect();
+    if grafts.is_empty() {
+        return Some(SelfContained { emitted: schema.clone(), compiled: schema, taken_from });
     }
-
-    /// The schema at `at`, made self-contained. `shown_at` is where an operator finds it. A dead pointer is always a
-    /// problem; a reference to another document weighs what `weight` says.
-    pub(super) fn self_contained(
-        &self,
-        at: &str,
-        shown_at: &str,
-        weight: Weight,
-        report: &mut Report,
-    ) -> Option<SelfContained> {
-        let (main, references) = self
-            .schemas
-            .iter()
-            .enumerate()
-            .find_map(|(main, (own, references))| (own == at).then_some((main, references)))?;
-        let mut copier = Copier {
-            document: self,
-            main,
-            shown: (at, shown_at),
-            weight,
-            grafts: Vec::new(),
-            known: HashMap::new(),
-            taken: names_in_defs(references.root()),
-            report,
-        };
-        let schema = copier.copy(references.root(), Some(main), Part::Main, true);
-        let grafts = copier.copy_grafts();
-        if grafts.is_empty() {
-            return Some(SelfContained { emitted: schema.clone(), compiled: schema });
-        }
-        let emitted = inline(&schema, &grafts);
-        let mut compiled = schema;
-        put_into_defs(&mut compiled, grafts.into_iter().map(|graft| (graft.name, graft.content)));
-        Some(SelfContained { compiled, emitted })
-    }
-
-    fn references(&self, holder: Holder) -> &References<'d> {
-        holder.and_then(|holder| self.schemas.get(holder)).map_or(&self.whole, |(_, references)| references)
-    }
-
-    fn pointer_of(&self, value: &Value) -> Option<&str> {
-        self.schemas.iter().map(|(_, references)| references).chain([&self.whole]).find_map(|it| it.pointer_of(value))
-    }
-
-    /// A `#…` at the root of the document.
-    fn resolve_at_root(&self, reference: &str) -> Option<(&'d Value, Holder)> {
-        let fragment = pointer::decode_fragment(reference.strip_prefix('#')?)?;
-        if fragment.starts_with('/') {
-            let holder = self.schemas.iter().position(|(own, _)| pointer::is_within(&fragment, own));
-            return Some((self.root.pointer(&fragment)?, holder));
-        }
-        let found = self.whole.any_anchor(&fragment)?;
-        let at = self.whole.pointer_of(found)?;
-        let shared = !self.schemas.iter().any(|(own, _)| pointer::is_within(at, own));
-        shared.then_some((found, None))
-    }
+    let emitted = inline(&schema, &grafts);
+    let mut compiled = schema;
+    put_into_defs(&mut compiled, grafts.into_iter().map(|graft| (graft.name, graft.content)));
+    Some(SelfContained { compiled, emitted, taken_from })
 }
 
 /// Adds entries to the `$defs` of a schema object.
@@ -125,11 +92,8 @@ enum Part {
 }
 
 struct Copier<'d, 'r> {
-    document: &'r Document<'d>,
-    main: usize,
-    /// Pointer of the schema, and the pointer that an operator knows it by.
-    shown: (&'r str, &'r str),
-    weight: Weight,
+    library: &'r Library<'d>,
+    wanted: &'r Wanted<'r>,
     grafts: Vec<(String, &'d Value, Holder)>,
     known: HashMap<Address, String>,
     taken: HashSet<String>,
@@ -192,17 +156,20 @@ impl<'d> Copier<'d, '_> {
         strict: bool,
     ) -> (&'k str, Value) {
         let kept = (keyword, Value::String(text.to_owned()));
-        let references = self.document.references(holder);
+        let Some(references) = self.library.references(holder) else { return kept };
         let found = match references.resolve(from, text) {
             Some(_) if part == Part::Main => return kept,
-            Some(found) => Some((found, holder)),
-            None => self.document.resolve_at_root(text),
+            Some(found) => Ok((found, holder)),
+            None => self.resolve_outside(references, from, text, holder),
         };
-        let Some((target, target_holder)) = found else {
-            if strict {
-                self.report_unresolved(from, keyword, text);
+        let (target, target_holder) = match found {
+            Ok(found) => found,
+            Err(unresolved) => {
+                if strict {
+                    self.report_unresolved(from, holder, keyword, &unresolved);
+                }
+                return kept;
             }
-            return kept;
         };
         // A recursive reference is always `#`; the copy has a name.
         let keyword = if keyword == "$recursiveRef" { "$ref" } else { keyword };
@@ -230,24 +197,70 @@ impl<'d> Copier<'d, '_> {
         name
     }
 
-    fn report_unresolved(&mut self, from: &Value, keyword: &str, text: &str) {
-        let at = pointer::join(&self.shown_pointer(from), keyword);
-        if text.starts_with('#') {
-            self.report.problem(&at, format!("{text:?} points to nothing in the schema and in the network document"));
-        } else if !is_metaschema(text) {
-            let message =
-                format!("{text:?} is another document; only references inside the network document are supported");
-            self.report.add(self.weight, &at, message);
+    /// What a reference means that its schema can't answer.
+    fn resolve_outside(
+        &self,
+        references: &References<'d>,
+        from: &Value,
+        text: &str,
+        holder: Holder,
+    ) -> Result<(&'d Value, Holder), Unresolved> {
+        if let Some(fragment) = text.strip_prefix('#') {
+            let found = self.library.at_root(holder.document, fragment);
+            let found = found.or_else(|| self.library.at_root(self.wanted.network, fragment));
+            return found.ok_or_else(|| Unresolved::Dead(text.to_owned()));
+        }
+        let document = self.library.document(holder).and_then(|document| document.url.as_ref());
+        let absolute = references.absolute(from, text, document);
+        let (url, fragment) = absolute.ok_or_else(|| Unresolved::Nowhere(text.to_owned()))?;
+        self.library.find(&url, &fragment).map_err(|lost| match lost {
+            Lost::Dead => Unresolved::Dead(text.to_owned()),
+            Lost::Missing => Unresolved::Missing(url),
+            Lost::Own => Unresolved::Own(url),
+        })
+    }
+
+    fn report_unresolved(&mut self, from: &Value, holder: Holder, keyword: &str, unresolved: &Unresolved) {
+        let path = pointer::join(&self.shown_path(from, holder), keyword);
+        let weight = self.wanted.weight;
+        match unresolved {
+            Unresolved::Dead(text) => {
+                let message = format!("{text:?} points to nothing: not in its document, nor in the network document");
+                self.report.add_at(self.wanted.dead, path, message);
+            }
+            Unresolved::Nowhere(text) => {
+                let message = format!("{text:?} is relative, and nothing says to what: the document has no source_url");
+                self.report.add_at(weight, path, message);
+            }
+            Unresolved::Own(url) => {
+                self.report.add_at(weight, path, format!("{url} is our own URL, where no such schema is served"));
+            }
+            Unresolved::Missing(url) if is_metaschema(url.as_str()) => {}
+            Unresolved::Missing(url) => self.report.missing(weight, url, path),
         }
     }
 
     /// Where an operator finds `value`: schemas taken over from `default_item_schemas` stand there.
-    fn shown_pointer(&self, value: &Value) -> String {
-        let (at, shown_at) = self.shown;
-        let main = self.document.references(Some(self.main)).pointer_of(value);
+    fn shown_path(&self, value: &Value, holder: Holder) -> String {
+        let Some(document) = self.library.document(holder) else { return String::new() };
+        let (at, shown_at) = self.wanted.at;
+        let main = self.library.references(self.wanted.holder).and_then(|main| main.pointer_of(value));
         let own = main.and_then(|pointer| pointer.strip_prefix(at)).map(|rest| format!("{shown_at}{rest}"));
-        own.unwrap_or_else(|| self.document.pointer_of(value).unwrap_or(shown_at).to_owned())
+        let pointer = own.unwrap_or_else(|| document.pointer_of(value).unwrap_or(shown_at).to_owned());
+        format!("{}{pointer}", document.prefix)
     }
+}
+
+/// Why a reference leads nowhere.
+enum Unresolved {
+    /// Its fragment points to nothing.
+    Dead(String),
+    /// It is relative, and there is nothing that it could be relative to.
+    Nowhere(String),
+    /// It leads to ourselves, where nothing is.
+    Own(Url),
+    /// Its document is not there.
+    Missing(Url),
 }
 
 fn is_reference(keyword: &str) -> bool {
@@ -261,98 +274,4 @@ fn names_a_schema(keyword: &str) -> bool {
 
 fn is_metaschema(uri: &str) -> bool {
     uri.starts_with("https://json-schema.org/draft") || uri.starts_with("http://json-schema.org/draft")
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn resolve(document: &Value, at: &str) -> (Option<SelfContained>, Report) {
-        let mut report = Report::default();
-        let schemas = vec!["/main".to_owned(), "/other".to_owned()];
-        let found = Document::new(document, &schemas).self_contained(at, at, Weight::Warning, &mut report);
-        (found, report)
-    }
-
-    #[test]
-    fn a_schema_that_needs_nothing_stays_as_it_is() {
-        let main =
-            json!({"$defs": {"a": {"type": "string"}}, "properties": {"x": {"$ref": "#/$defs/a"}}, "type": "object"});
-        let document = json!({"main": main, "$defs": {"a": {"type": "number"}}});
-        let (found, report) = resolve(&document, "/main");
-        let found = found.unwrap();
-        assert_eq!(serde_json::to_string(&found.emitted).unwrap(), serde_json::to_string(&main).unwrap());
-        assert_eq!(found.compiled, main);
-        assert!(report.problems.is_empty());
-    }
-
-    #[test]
-    fn the_network_document_answers_what_the_schema_lacks() {
-        let document = json!({
-            "$defs": {"phone": {"type": "string", "private": true, "title": "Phone", "allOf": [{"$ref": "#/$defs/digits"}]},
-                      "digits": {"pattern": "^[0-9]+$"}},
-            "main": {"$defs": {"digits": {"minLength": 3}},
-                     "properties": {"p": {"$ref": "#/$defs/phone", "title": "Mine"}, "d": {"$ref": "#/$defs/digits"}}}
-        });
-        let (found, _) = resolve(&document, "/main");
-        let found = found.unwrap();
-        assert_eq!(
-            found.emitted["properties"]["p"],
-            json!({
-                "type": "string", "private": true, "title": "Mine", "allOf": [{"pattern": "^[0-9]+$"}]
-            })
-        );
-        assert_eq!(found.emitted["properties"]["d"], json!({"$ref": "#/$defs/digits"}));
-        // The schema's own `digits` is not mistaken for the document's.
-        assert_eq!(found.compiled["$defs"]["phone"]["allOf"][0]["$ref"], "#/$defs/digits_2");
-        assert_eq!(found.compiled["$defs"]["digits_2"], json!({"pattern": "^[0-9]+$"}));
-        assert_eq!(found.compiled["$defs"]["digits"], json!({"minLength": 3}));
-    }
-
-    #[test]
-    fn recursive_parts_stay_references() {
-        let document = json!({
-            "$defs": {"tree": {"properties": {"kids": {"items": {"$ref": "#/$defs/tree"}}, "leaf": {"$ref": "#/$defs/leaf"}}},
-                      "leaf": {"type": "string"}, "wrap": {"properties": {"t": {"$ref": "#/$defs/tree"}}}},
-            "main": {"properties": {"w": {"$ref": "#/$defs/wrap"}}}
-        });
-        let (found, report) = resolve(&document, "/main");
-        let emitted = found.unwrap().emitted;
-        assert_eq!(emitted["properties"]["w"], json!({"properties": {"t": {"$ref": "#/$defs/tree"}}}));
-        assert_eq!(
-            emitted["$defs"],
-            json!({
-                "tree": {"properties": {"kids": {"items": {"$ref": "#/$defs/tree"}}, "leaf": {"type": "string"}}}
-            })
-        );
-        assert!(report.problems.is_empty());
-    }
-
-    #[test]
-    fn a_part_of_another_schema_brings_that_schemas_own_definitions() {
-        let document = json!({
-            "$defs": {"n": {"type": "number"}},
-            "other": {"$id": "https://x.example/other", "$defs": {"n": {"type": "string"}}, "properties": {"q": {"$ref": "#/$defs/n"}}},
-            "main": {"properties": {"x": {"$ref": "#/other/properties/q"}, "y": {"$ref": "#/$defs/n"}}}
-        });
-        let (found, _) = resolve(&document, "/main");
-        let emitted = found.unwrap().emitted;
-        assert_eq!(emitted["properties"], json!({"x": {"type": "string"}, "y": {"type": "number"}}));
-    }
-
-    #[test]
-    fn dead_and_foreign_references_are_told_with_their_place() {
-        let document = json!({"main": {
-            "properties": {"a/b": {"$ref": "#/nowhere"}, "c": {"$ref": "https://x.example/s.json"}, "d": {"$ref": "#gone"}},
-            "default": {"$ref": "#/data"}, "x-hint": {"$ref": "#/hint"},
-            "allOf": [{"$ref": "https://json-schema.org/draft/2020-12/schema"}]
-        }});
-        let (_, report) = resolve(&document, "/main");
-        let paths: Vec<_> = report.problems.iter().map(|problem| problem.path.as_str()).collect();
-        assert_eq!(paths, ["/main/properties/a~1b/$ref", "/main/properties/d/$ref"]);
-        assert_eq!(report.warnings.len(), 1);
-        assert_eq!(report.warnings[0].path, "/main/properties/c/$ref");
-    }
 }

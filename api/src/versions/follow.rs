@@ -121,7 +121,7 @@ impl Versions {
     /// Builds the version in force from its row.
     async fn take_over(&self, client: &Client) -> Result<(), VersionError> {
         let Some(stored) = queries::newest(client).await? else { return Ok(()) };
-        let options = self.inner.options.clone();
+        let options = self.inner.source.options().clone();
         let building = tokio::task::spawn_blocking(move || stored.build(&options));
         let contracts = building.await.map_err(VersionError::Build)??;
         // What is unsplit has to be known before the first reader, and is asked after the version: rows come with one.

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
-use crate::contract::{Binding, Contracts, Documents, InForce, LoadOptions, Loaded, Problem, Source};
+use crate::contract::{Binding, Contracts, Documents, InForce, LoadOptions, Problem, Source};
 use queries::{Activated, Proposal, Stored};
 
 pub use follow::Metrics;
@@ -89,12 +89,19 @@ impl Stored {
     }
 }
 
-/// The documents of the version in force: what a boot falls back to.
+/// The documents of the version in force: what a boot falls back to. Those of a newer binary are of no use.
 ///
 /// # Errors
-/// [`VersionError`].
+/// As the database says.
 pub async fn last_good(database: &Database) -> Result<Option<Documents>, VersionError> {
-    queries::newest(&database.client().await?).await?.map(|stored| stored.documents()).transpose()
+    let newest = queries::newest(&database.client().await?).await?;
+    Ok(newest.and_then(|stored| match stored.documents() {
+        Ok(documents) => Some(documents),
+        Err(error) => {
+            tracing::warn!(error = %Chain(&error), version = stored.version, "the last good contract can't be read");
+            None
+        }
+    }))
 }
 
 /// The contract of a process that starts, as the version that it is; and whether it is a new one. Documents that are in
@@ -105,21 +112,21 @@ pub async fn last_good(database: &Database) -> Result<Option<Documents>, Version
 pub async fn settle(
     database: &Database,
     options: &LoadOptions,
-    loaded: Loaded,
+    loaded: Contracts,
 ) -> Result<(Contracts, bool), VersionError> {
-    let encoded = Encoded::of(&loaded.documents)?;
+    let encoded = Encoded::of(loaded.documents())?;
     loop {
         let client = database.client().await?;
         let newest = queries::newest(&client).await?;
         if let Some(newest) = newest.as_ref().filter(|newest| newest.digest == encoded.digest) {
             let seen = queries::seen(&client).await?;
-            loaded.contracts.set_unsplit(seen.unsplit);
-            return Ok((loaded.contracts.of_version(newest.version, newest.created_at), false));
+            loaded.set_unsplit(seen.unsplit);
+            return Ok((loaded.of_version(newest.version, newest.created_at), false));
         }
         drop(client);
-        let compared = (newest.as_ref(), &loaded.contracts);
+        let compared = (newest.as_ref(), &loaded);
         if let Some(activated) = propose(database, options, compared, &encoded, None).await? {
-            return Ok((put_right(loaded.contracts, activated), true));
+            return Ok((put_right(loaded, activated), true));
         }
     }
 }
@@ -187,7 +194,6 @@ pub struct Versions {
 struct Inner {
     database: Database,
     in_force: Arc<InForce>,
-    options: LoadOptions,
     source: Source,
     contacts: Contacts,
     key: Option<PublicKey>,
@@ -208,13 +214,13 @@ impl Versions {
     pub fn new(
         database: Database,
         in_force: Arc<InForce>,
-        (source, options): (Source, LoadOptions),
+        source: Source,
         contacts: Contacts,
         key: Option<PublicKey>,
         metrics: Metrics,
     ) -> Self {
         let (runtime, exchange, last_run) = (Handle::current(), Mutex::default(), Mutex::default());
-        let inner = Inner { database, in_force, options, source, contacts, key, runtime, metrics, exchange, last_run };
+        let inner = Inner { database, in_force, source, contacts, key, runtime, metrics, exchange, last_run };
         Self { inner: Arc::new(inner) }
     }
 

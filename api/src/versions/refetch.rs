@@ -7,10 +7,11 @@ use actix_web::http::StatusCode;
 use chrono::{DateTime, Utc};
 use dpg_eventstore::Chain;
 
-use super::queries::{self, Turn};
+use super::queries::{self, Stored, Turn};
 use super::{Encoded, VersionError, Versions, prepare_storage, propose, put_right};
 use crate::contract::{At, Contracts, EntryFilter, LoadError, Loaded, Problem};
 use crate::http::{ApiError, Fault};
+use crate::loading::store_contracts;
 
 /// Between the beginnings of two runs.
 const SPACING: Duration = Duration::from_secs(10);
@@ -72,19 +73,23 @@ impl Versions {
     async fn run(&self, began_at: DateTime<Utc>) -> Result<usize, ApiError> {
         for _ in 0..TRIES {
             let before = queries::newest(&self.inner.database.client().await.map_err(VersionError::from)?).await?;
-            let last_good = before.as_ref().map(|stored| stored.documents()).transpose()?;
-            let loaded = self.inner.source.load(last_good.as_ref(), At::Refetch).await.map_err(refused)?;
-            let Loaded { documents, contracts, warnings } = loaded;
+            let last_good = match before.as_ref().map(Stored::documents) {
+                Some(Ok(documents)) => documents,
+                // A newer binary's; comparing will tell.
+                Some(Err(_)) | None => self.inner.in_force.get().documents().clone(),
+            };
+            let loaded = self.inner.source.load(Some(&last_good), At::Refetch).await.map_err(refused)?;
+            let Loaded { contracts, warnings } = loaded;
             for warning in warnings {
                 tracing::warn!("{warning}");
             }
             self.check_key(&contracts)?;
-            let encoded = Encoded::of(&documents)?;
+            let encoded = Encoded::of(contracts.documents())?;
             let changed = before.as_ref().is_none_or(|before| before.digest != encoded.digest);
             let turn = self.inner.exchange.lock().await;
             let compared = (before.as_ref(), &contracts);
             let activated =
-                propose(&self.inner.database, &self.inner.options, compared, &encoded, Some(began_at)).await?;
+                propose(&self.inner.database, self.inner.source.options(), compared, &encoded, Some(began_at)).await?;
             // Another version came into force while documents were read: they may be older than its own.
             let Some(activated) = activated else { continue };
             self.inner.in_force.put(put_right(contracts, activated));
@@ -106,6 +111,7 @@ impl Versions {
     /// too, and waits end by themselves.
     async fn settle_in(&self, changed: bool) {
         let contracts = self.inner.in_force.get();
+        store_contracts(&self.inner.source, &contracts).await;
         if let Err(error) = prepare_storage(&self.inner.database, &contracts).await {
             tracing::warn!(error = %Chain(&error), "storage for the new contract is not ready yet");
         }

@@ -42,7 +42,7 @@ fn unknown_keys_and_schemas_reach_clients_unchanged() {
     let text = |value: &Value| serde_json::to_string(value).unwrap();
     let at = "/domains/0/item_schemas";
     assert_eq!(text(emitted.pointer(at).unwrap()), text(document.pointer(at).unwrap()));
-    assert_eq!(network.original(), &document);
+    assert_eq!(contracts.documents().networks[0].document, document);
 }
 
 #[test]
@@ -138,20 +138,77 @@ fn serving_what_nobody_registered() {
 }
 
 #[test]
-fn what_would_have_to_be_fetched_is_said() {
+fn custom_schemas_are_ours_to_use_and_others_to_show() {
     let mut document = yellow_dot();
-    document["cross_network_origins"] = json!([{"id": "green_dot", "schema_url": "https://g.example/network.json"}]);
-    document["instances"][1]["custom_item_schema_urls"] = json!({"profile_1.0": "https://b.example.org/own.json"});
-    let (_, warnings) = load(&document, &options("yellow_dot/student"));
-    assert_eq!(warnings.len(), 2, "{warnings:?}");
-    document["instances"][0]["custom_item_schema_urls"] = json!({"profile_1.0": "https://s.example/own.json"});
-    assert_eq!(problems(&document, &options("yellow_dot/student")), ["/instances"]);
-    // Our own route serves it, so nothing is fetched.
+    let at = "/instances/0/custom_item_schema_urls/profile_1.0";
+    document["instances"][0]["custom_item_schema_urls"] =
+        json!({"profile_1.0": "https://s.example/own.json", "extra": "https://s.example/all.json#/extra"});
+    document["instances"][1]["schema_url"] = json!("https://b.example.org/tutor.json");
+    let here = options("yellow_dot/student");
+    // Never had: the instance runs, but this type has to wait.
+    let (contracts, warnings) = load(&document, &here);
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert!(warnings.iter().any(|warning| warning.path == at));
+    let missing = |item_type| contracts.item_type("yellow_dot", "student", item_type).unwrap_err();
+    assert_eq!((missing("profile_1.0"), missing("extra")), (ItemTypeError::Unreachable, ItemTypeError::UnknownType));
+    assert_eq!(contracts.shown_item_type("yellow_dot", "student", "extra").unwrap_err(), ItemTypeError::Unreachable);
+
+    let mut documents = Documents::local(vec![document]);
+    let secret = json!({"type": "object", "properties": {"x": {"$ref": "#/secret"}, "y": {"$ref": "all.json#/extra"}},
+        "secret": {"private": true}});
+    documents.named.insert("https://s.example/own.json".to_owned(), secret);
+    documents.named.insert(
+        "https://s.example/all.json".to_owned(),
+        json!({"extra": {"$ref": "#/text"}, "text": {"type": "string"}}),
+    );
+    documents.named.insert("https://b.example.org/tutor.json".to_owned(), json!({"$ref": "#/nowhere", "title": "T"}));
+    let (contracts, warnings) = Contracts::build(documents, &here).unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(warnings[0].path, "https://b.example.org/tutor.json#/$ref");
+    let own = contracts.item_type("yellow_dot", "student", "profile_1.0").unwrap();
+    assert_eq!(own.schema_url(), "https://s.example/own.json");
+    assert_eq!(own.schema()["properties"]["y"], json!({"type": "string"}));
+    let (public, private) = own.split(json!({"x": 1, "y": "z"}).as_object().unwrap());
+    assert_eq!((Value::Object(public), Value::Object(private)), (json!({"y": "z"}), json!({"x": 1})));
+    let extra = contracts.shown_item_type("yellow_dot", "student", "extra").unwrap();
+    assert_eq!((extra.schema_url(), extra.schema()), ("https://s.example/all.json#/extra", &json!({"type": "string"})));
+    assert_eq!(contracts.item_type("yellow_dot", "student", "extra").unwrap_err(), ItemTypeError::UnknownType);
+    // What clients see of the domain stays the domain's.
+    let listed = contracts.entries(&EntryFilter {
+        domain: Some("student"),
+        item_type: Some("profile_1.0"),
+        ..EntryFilter::default()
+    });
+    let kinds: Vec<_> = listed.iter().map(|entry| (entry.kind, entry.source, entry.instance_url)).collect();
+    assert!(kinds.contains(&(EntryKind::DomainItemSchema, "inline", None)));
+    assert!(kinds.contains(&(EntryKind::InstanceCustomItemSchema, "remote", Some("https://a.example.org"))));
+    let urls: Vec<_> = contracts
+        .entries(&EntryFilter::default())
+        .into_iter()
+        .filter(|entry| entry.kind == EntryKind::ItemSchemaUrl)
+        .map(|entry| entry.schema_url.unwrap())
+        .collect();
+    assert_eq!(urls, ["https://s.example/all.json"]);
+}
+
+#[test]
+fn a_custom_schema_at_our_own_url_is_the_domains() {
+    let mut document = yellow_dot();
     let own = "https://a.example.org/api/v1/network/schema/yellow_dot/student/profile_1.0";
     document["source_url"] = json!("https://r.example/network.json");
     document["instances"][0]["custom_item_schema_urls"] = json!({"profile_1.0": own});
-    let (contracts, _) = load(&document, &options("yellow_dot/student"));
-    assert_eq!(contracts.item_type("yellow_dot", "student", "profile_1.0").unwrap().schema_url(), own);
+    document["domains"][0]["item_schemas"]["other"] = json!({"properties": {"p": {"$ref": own}}});
+    let (contracts, warnings) = load(&document, &options("yellow_dot/student"));
+    assert_eq!(warnings, []);
+    let item_type = contracts.item_type("yellow_dot", "student", "profile_1.0").unwrap();
+    assert_eq!((item_type.schema_url(), &item_type.schema()["required"]), (own, &json!(["name", "phone"])));
+    let other = contracts.item_type("yellow_dot", "student", "other").unwrap();
+    assert_eq!(other.schema()["properties"]["p"]["properties"]["phone"]["private"], true);
+    document["domains"][0]["item_schemas"]["other"] = json!({"$ref": "https://a.example.org/else"});
+    assert_eq!(
+        problems(&document, &options("yellow_dot/student")),
+        ["/domains/0/item_schemas/other/$ref", "/domains/0/item_schemas/other"]
+    );
 }
 
 #[test]
@@ -245,6 +302,35 @@ mod any_document {
                     let again = Contracts::build(Documents::local(vec![network.document().clone()]), &options("yellow_dot/student"));
                     prop_assert!(again.is_ok(), "{again:?}");
                 }
+            }
+        }
+
+        /// Another process makes the same contract of what was stored, whatever the documents are.
+        #[test]
+        fn is_built_again_from_its_row(named in any_json(), place in prop::sample::select(vec![
+            "/domains/0/item_schemas/profile_1.0", "/actions/connect/interactions/0/event_schema", "/$defs",
+        ]), part in any_json()) {
+            let mut whole = yellow_dot();
+            whole["$defs"] = json!({});
+            *whole.pointer_mut(place).unwrap() = part;
+            whole["domains"][1]["item_schemas"]["other"] = json!({"properties": {"a": {"$ref": "https://s.example/x.json#/a"}}});
+            whole["instances"][0]["custom_item_schema_urls"] = json!({"profile_1.0": "https://s.example/x.json"});
+            let mut documents = Documents::local(vec![whole]);
+            documents.networks[0].fetched_from = Some("https://r.example/network.json".to_owned());
+            documents.named.insert("https://s.example/x.json".to_owned(), named);
+            let here = options("yellow_dot/student");
+            if let Ok((first, warnings)) = Contracts::build(documents, &here) {
+                let row = serde_json::to_string(first.documents()).unwrap();
+                let (again, repeated) = Contracts::build(serde_json::from_str(&row).unwrap(), &here).unwrap();
+                let again = again.of_version(first.version(), first.loaded_at);
+                let shown = |contracts: &Contracts| serde_json::to_string(&contracts.entries(&EntryFilter::default())).unwrap();
+                prop_assert_eq!(shown(&first), shown(&again));
+                prop_assert_eq!(warnings, repeated);
+                let shown = |contracts: &Contracts| {
+                    let found = contracts.shown_item_type("yellow_dot", "student", "profile_1.0");
+                    found.map(|found| (found.schema_url().to_owned(), found.schema().clone()))
+                };
+                prop_assert_eq!(shown(&first), shown(&again));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod loading;
 mod privacy;
+mod resolving;
 
 use serde_json::{Value, json};
 

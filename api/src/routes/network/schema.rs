@@ -5,6 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Path;
 
 use crate::app::App;
+use crate::contract::ItemTypeError;
 use crate::http::ApiError;
 
 pub(super) async fn handle(app: App, path: Path<(String, String, String)>) -> Result<HttpResponse, ApiError> {
@@ -16,8 +17,12 @@ pub(super) async fn handle(app: App, path: Path<(String, String, String)>) -> Re
     if !app.contracts.serves(&network, &domain) {
         return Err(app.contracts.unserved(&network, &domain));
     }
-    match app.contracts.item_type(&network, &domain, &item_type) {
+    match app.contracts.shown_item_type(&network, &domain, &item_type) {
         Ok(found) => Ok(HttpResponse::Ok().json(found.schema())),
+        Err(ItemTypeError::Unreachable) => {
+            let message = "The schema that this instance uses could not be fetched yet.";
+            Err(ApiError::new(StatusCode::BAD_GATEWAY, "REMOTE_SCHEMA_FETCH_FAILED", message))
+        }
         Err(_) => Err(not_found("ITEM_TYPE_NOT_FOUND", format!("{network}/{domain} has no item type {item_type}."))),
     }
 }
