@@ -5,9 +5,9 @@ use dpg_eventstore::Chain;
 use dpg_eventstore::append::AppendError;
 use dpg_eventstore::read::ReadError;
 
+use crate::contract_versions::VersionError;
 use crate::http::{ApiError, Fault};
 use crate::queries::QueryError;
-use crate::versions::VersionError;
 
 impl From<AppendError> for ApiError {
     fn from(error: AppendError) -> Self {
@@ -37,12 +37,17 @@ impl From<ReadError> for ApiError {
 
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
-        match &error {
-            QueryError::Database(_) => away(&error),
-            QueryError::Sql(sql) => of_sql(sql, &error),
-            QueryError::State(_) => ApiError::internal(&error),
-            QueryError::Cursor => Self::validation(vec![Fault::new("/cursor", "is not a cursor of this query")]),
-        }
+        of_query(&error)
+    }
+}
+
+fn of_query(error: &QueryError) -> ApiError {
+    match error {
+        QueryError::Database(_) | QueryError::TimedOut | QueryError::Queue => away(error),
+        QueryError::Sql(sql) => of_sql(sql, error),
+        QueryError::Shared(error) => of_query(error),
+        QueryError::State(_) => ApiError::internal(error),
+        QueryError::Cursor => ApiError::validation(vec![Fault::new("/cursor", "is not a cursor of this query")]),
     }
 }
 

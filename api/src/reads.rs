@@ -1,4 +1,5 @@
-//! What all reads of tables have in common: waiting for a position (CONTRACT 1.8), and paging.
+//! What all reads of tables have in common: waiting for a position (CONTRACT 1.8), paging, and the keys of
+//! kept pages.
 
 use std::time::Duration;
 
@@ -8,9 +9,12 @@ use dpg_projector::Projection;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::cache::{PageKey, Version};
+use crate::http::filter::ItemFilter;
 use crate::http::headers::MinPosition;
 use crate::http::page::{Page as PageQuery, Start as QueryStart};
 use crate::http::{ApiError, Fault};
@@ -93,4 +97,33 @@ pub fn page_request(
         QueryStart::Cursor(text) => Start::Cursor(Cursor::decode(&text, filters, keys)?),
     };
     Ok(PageRequest { limit: page.limit, start })
+}
+
+/// The key of a page of items: everything that it depends on. `version` is that of our own rows, asked for after the wait
+/// for a position and before the rows; `more` is what else the route lets an answer depend on.
+#[must_use]
+pub fn page_key(
+    route: &'static str,
+    app: &App,
+    version: Version,
+    filter: &ItemFilter,
+    page: &PageQuery,
+    more: Value,
+) -> PageKey {
+    let start = match &page.start {
+        QueryStart::Offset(offset) => json!(offset),
+        QueryStart::Cursor(text) => json!(text),
+    };
+    PageKey::of(
+        route,
+        json!({
+            "epoch": version.epoch,
+            "rows": version.rows,
+            "contract": app.contracts.version(),
+            "filter": filter.to_body(),
+            "limit": page.limit,
+            "start": start,
+            "more": more,
+        }),
+    )
 }

@@ -16,13 +16,14 @@ use url::Url;
 
 use crate::app::Shared;
 use crate::auth::{AuthOptions, Authenticator, delivery};
-use crate::cache::Redis;
+use crate::cache::{CacheMetrics, Pages, Redis, Seal, Versions};
 use crate::config::{Config, Problem};
 use crate::contract::{Contracts, InForce, InstanceUrl, Source};
+use crate::contract_versions::{self, ContractVersions, Resplitter, StorageError, VersionError};
 use crate::embedded::EmbeddedError;
 use crate::http::metrics::HttpMetrics;
+use crate::network::fetch::peers::Peers as NetworkReads;
 use crate::store::Store;
-use crate::versions::{self, Resplitter, StorageError, VersionError, Versions};
 use crate::{loading, maintenance, server};
 
 /// How long appends, folds and deliveries under way may take once the HTTP server has stopped.
@@ -198,26 +199,26 @@ async fn run_on(
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let database = store.pool(&SessionOptions::new("dpg api", 16))?;
-    let last_good = versions::last_good(&database).await?;
+    let last_good = contract_versions::last_good(&database).await?;
     let loaded = loading::load_contracts(&source, last_good.as_ref()).await?;
     let key = peer_key(&config)?;
     // Before it is put in force: other processes would follow.
     check_peer_key(&loaded, key.as_deref())?;
-    let (contracts, is_new) = versions::settle(&database, source.options(), loaded).await?;
+    let (contracts, is_new) = contract_versions::settle(&database, source.options(), loaded).await?;
     loading::store_contracts(&source, &contracts).await;
-    versions::prepare_storage(&database, &contracts).await?;
+    contract_versions::prepare_storage(&database, &contracts).await?;
     let logs = read::networks(&database).await?;
     let rooms = Rooms::new(store, config, contracts, key, database)?;
     if role.projector {
         rooms.start_projector(logs.len())?;
     }
     let contacts = rooms.contacts(role)?;
-    let versions = rooms.follow_contract(source, contacts.clone())?;
+    let contract_versions = rooms.follow_contract(source, contacts.clone())?;
     if is_new {
-        versions.announce().await;
+        contract_versions.announce().await;
     }
     let log = rooms.appender()?;
-    let app = rooms.app(role, contacts, versions, log.clone(), stop.clone())?;
+    let app = rooms.app(role, contacts, contract_versions, log.clone(), stop.clone())?;
     let http = HttpMetrics::register(&app.metrics).map_err(setting("metrics clash"))?;
     let served = server::run(app, http, role.api, stop).await;
     // The API has stopped first: what it has written is durable, gets folded and, if that is quick, delivered.
@@ -302,10 +303,11 @@ impl<'s> Rooms<'s> {
     }
 
     /// Starts to follow the contract in force.
-    fn follow_contract(&self, source: Source, contacts: Contacts) -> Result<Versions, StartError> {
+    fn follow_contract(&self, source: Source, contacts: Contacts) -> Result<ContractVersions, StartError> {
         let key = self.key.as_ref().map(|key| key.public_key());
-        let metrics = versions::Metrics::register(&self.metrics).map_err(setting("metrics clash"))?;
-        let versions = Versions::new(self.database.clone(), self.in_force.clone(), source, contacts, key, metrics);
+        let metrics = contract_versions::Metrics::register(&self.metrics).map_err(setting("metrics clash"))?;
+        let versions =
+            ContractVersions::new(self.database.clone(), self.in_force.clone(), source, contacts, key, metrics);
         let sessions = self.store.pool(&SessionOptions::new("dpg contract", 1))?;
         self.tasks.spawn(versions.clone().follow(sessions, self.stop.clone()));
         Ok(versions)
@@ -324,7 +326,7 @@ impl<'s> Rooms<'s> {
         &self,
         role: Role,
         contacts: Contacts,
-        versions: Versions,
+        contract_versions: ContractVersions,
         log: Appender,
         stopping: CancellationToken,
     ) -> Result<Shared, StartError> {
@@ -341,21 +343,29 @@ impl<'s> Rooms<'s> {
             // It ends before the log takes nothing more.
             self.tasks.spawn(resplitter.run(stopping.clone()));
         }
+        let counters = CacheMetrics::register(&self.metrics).map_err(setting("metrics clash"))?;
         let redis = match &self.config.redis {
-            Some(url) => Some(Redis::open(url.expose()).map_err(setting("REDIS_URL can't be used"))?),
+            Some(url) => Some(Redis::open(url.expose(), counters.clone()).map_err(setting("REDIS_URL can't be used"))?),
             None => None,
         };
+        let seal = Seal::new(&self.config.instance_name, self.config.auth_secret.expose())
+            .map_err(setting("AUTH_SECRET can't be used"))?;
+        let network_reads = NetworkReads::new(self.peers.clone(), self.config.peer_timeout, &self.metrics)
+            .map_err(setting("metrics clash"))?;
         Ok(Shared {
             config: self.config.clone(),
             database: self.database.clone(),
             log,
             streams,
             in_force: self.in_force.clone(),
-            versions,
+            contract_versions,
             readers: self.readers.clone(),
             authenticator: Arc::new(authenticator(&self.config, self.database.clone())?),
             peers: self.peers.clone(),
             contact: Arc::new(move |instance: &str| contacts.contact(instance)),
+            pages: Pages::new(redis.clone(), seal, counters),
+            versions: Versions::start(self.database.clone()),
+            network_reads,
             redis,
             own_public_keys: self.key.iter().map(|key| key.public_key().to_string()).collect(),
             projects: role.projector,

@@ -2,6 +2,9 @@
 --
 -- Deletions are looked up by id alone (`is not distinct from` hides the network from the planner): given more columns it
 -- may pick an index that begins with network and domain, and read all of it for each deletion.
+--
+-- A domain's version is the position it was brought to. A counter would not do: a crash may lose the last folds, and
+-- folded again in other portions, they would give a number that is part of cache keys to other rows.
 with folded as materialized (
 {fold}
 ), upserted as (
@@ -36,8 +39,8 @@ with folded as materialized (
     on conflict (item_network, item_domain) do update set count = c.count + excluded.count
 ), versioned as (
     insert into projection_versions as v (network, domain, version)
-    select $1, d.item_domain, 1 from changed d
-    on conflict (network, domain) do update set version = v.version + 1
+    select $1, d.item_domain, $3 from changed d
+    on conflict (network, domain) do update set version = greatest(v.version + 1, excluded.version)
 ), released as (
     delete from quarantine q using folded f
      where f.deleted and q.projection = 'items' and q.network = $1 and q.stream_id = f.item_id

@@ -12,6 +12,7 @@ pub mod pair;
 pub mod peer;
 pub mod port;
 pub mod proxy;
+pub mod redis;
 pub mod wait;
 
 pub use client::{Answer, Client, User};
@@ -21,6 +22,7 @@ pub use instance::{Instance, Process, Role};
 pub use network::Contract;
 pub use pair::{Node, Pair};
 pub use proxy::{Fault, Proxy};
+pub use redis::RedisServer;
 pub use wait::eventually;
 
 /// The value of a variable that `make test` sets. A test without its servers fails; it is never skipped.

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 use super::authenticator::Role;
 use super::error::StoreError;
-use super::probe::{Lookup, within_time};
 use super::queries;
+use crate::probe::{Lookup, within_time};
 
 /// base64url(SHA-256(key)), unpadded: what the store knows of a key.
 pub(super) fn key_hash(key: &[u8]) -> String {
@@ -39,11 +39,12 @@ pub(super) struct KeyLookup {
 impl Lookup for KeyLookup {
     type Key = String;
     type Found = Admission;
+    type Error = StoreError;
 
     async fn look_up(&self, asked: &[(String, usize)]) -> Result<HashMap<String, Admission>, StoreError> {
         let hashes: Vec<&str> = asked.iter().map(|(hash, _)| hash.as_str()).collect();
         let calls: Vec<i32> = asked.iter().map(|(_, calls)| i32::try_from(*calls).unwrap_or(i32::MAX)).collect();
-        let rows = within_time(&self.database, self.time_out, async |client| {
+        let rows = within_time::<_, StoreError>(&self.database, self.time_out, async |client| {
             let statement = client.prepare_cached(queries::ADMIT_KEY_CALLS).await?;
             client.query(&statement, &[&hashes, &calls]).await
         })

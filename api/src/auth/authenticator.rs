@@ -12,10 +12,10 @@ use super::credential::{Credential, CredentialReader};
 use super::error::{SetupError, StoreError, invalid_api_key, rate_limited, unauthorized};
 use super::options::AuthOptions;
 use super::origin::Origins;
-use super::probe::Probe;
 use super::sessions::{self, SessionLookup};
 use super::token::{Signer, Token};
 use crate::http::{ApiError, Form};
+use crate::probe::Probe;
 
 /// A little longer than the database's own `statement_timeout`, which is the better end.
 const TIME_OUT: Duration = Duration::from_secs(6);
@@ -134,7 +134,7 @@ impl Authenticator {
 
     /// The owner of a key, with one call counted.
     pub(super) async fn key_owner(&self, key: &[u8]) -> Result<Caller, ApiError> {
-        let answer = self.keys.ask(key_hash(key)).await?;
+        let answer = self.keys.ask(key_hash(key)).await.map_err(StoreError::from)?;
         let admission = answer.found.ok_or_else(invalid_api_key)?;
         if answer.place >= admission.admitted {
             return Err(rate_limited(admission.retry_after));

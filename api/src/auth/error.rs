@@ -8,6 +8,7 @@ use dpg_eventstore::DatabaseError;
 use tokio_postgres::error::SqlState;
 
 use crate::http::ApiError;
+use crate::probe::{ProbeError, TimedOut};
 
 /// Why authentication can't start with these settings.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,21 @@ fn is_passing(error: &tokio_postgres::Error) -> bool {
     };
     let class = state.code().get(..2).unwrap_or_default();
     matches!(class, "08" | "40" | "53" | "57" | "58") || *state == SqlState::LOCK_NOT_AVAILABLE
+}
+
+impl From<TimedOut> for StoreError {
+    fn from(_: TimedOut) -> Self {
+        Self::TimedOut
+    }
+}
+
+impl From<ProbeError<Self>> for StoreError {
+    fn from(error: ProbeError<Self>) -> Self {
+        match error {
+            ProbeError::Queue => Self::Queue,
+            ProbeError::Failed(error) => Self::Shared(error),
+        }
+    }
 }
 
 impl From<StoreError> for ApiError {

@@ -2,7 +2,7 @@
 //!
 //! Secrets have no place in an immutable log, so all of this lives in ordinary tables. Nothing is cached: each request
 //! asks Postgres, which is what makes a sign-out or a deleted key take effect at once. That stays cheap because all
-//! requests that wait share one query (see `probe`).
+//! requests that wait share one query (see `crate::probe`).
 
 mod admission;
 mod authenticator;
@@ -16,7 +16,6 @@ pub mod keys;
 mod limits;
 mod options;
 mod origin;
-mod probe;
 mod prune;
 mod queries;
 mod routes;

@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use super::authenticator::Role;
 use super::error::StoreError;
-use super::probe::{Lookup, within_time};
 use super::queries;
 use super::token::{Token, TokenHash};
 use super::users::{self, User};
+use crate::probe::{Lookup, within_time};
 
 /// Seven days, in seconds.
 const LIFETIME: f64 = 604_800.0;
@@ -103,10 +103,11 @@ pub(super) struct SessionLookup {
 impl Lookup for SessionLookup {
     type Key = TokenHash;
     type Found = LiveSession;
+    type Error = StoreError;
 
     async fn look_up(&self, asked: &[(TokenHash, usize)]) -> Result<HashMap<TokenHash, LiveSession>, StoreError> {
         let hashes: Vec<&[u8]> = asked.iter().map(|(hash, _)| hash.as_slice()).collect();
-        let rows = within_time(&self.database, self.time_out, async |client| {
+        let rows = within_time::<_, StoreError>(&self.database, self.time_out, async |client| {
             let statement = client.prepare_cached(queries::LIVE_SESSIONS).await?;
             client.query(&statement, &[&hashes]).await
         })

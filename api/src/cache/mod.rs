@@ -1,42 +1,24 @@
-//! Redis, if there is one. It is a page store and never required: nothing is lost or wrong without it.
+//! The page cache (DESIGN 6): answers of reads, kept under keys that hold everything they depend on.
+//!
+//! A key holds the projection version of the rows (see [`Versions`]), so what is kept is never stale and nothing has to be
+//! invalidated: a write makes another version, and the old pages are simply not asked for any more. [`Pages`] keeps them
+//! in the process and, if there is one, in Redis, where the instance's other processes find them. Redis is a page store
+//! and no more: without it, or while it hangs, the pages of the process itself have to do.
+//!
+//! **Private values never leave the process.** A page that holds some is made with [`Keep::InProcess`].
 
-use std::time::Duration;
+mod key;
+mod metrics;
+mod pages;
+mod redis;
+mod sealed;
+#[cfg(test)]
+mod tests;
+mod versions;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-
-/// A Redis must answer within this, or it counts as away.
-const PATIENCE: Duration = Duration::from_millis(250);
-
-/// A lazily connected Redis. Cheap to clone.
-#[derive(Clone)]
-pub struct Redis {
-    connection: ConnectionManager,
-}
-
-impl std::fmt::Debug for Redis {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The address may hold a password.
-        f.debug_struct("Redis").finish_non_exhaustive()
-    }
-}
-
-impl Redis {
-    /// Prepares a connection to `url`; it is made, and made again, in the background.
-    ///
-    /// # Errors
-    /// When the URL can't be read.
-    pub fn open(url: &str) -> redis::RedisResult<Self> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
-            .set_number_of_retries(1);
-        let client = redis::Client::open(url)?;
-        Ok(Self { connection: ConnectionManager::new_lazy_with_config(client, config)? })
-    }
-
-    /// Whether it answers.
-    pub async fn ping(&self) -> bool {
-        let mut connection = self.connection.clone();
-        redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok()
-    }
-}
+pub use key::PageKey;
+pub use metrics::CacheMetrics;
+pub use pages::{Answer, Keep, Made, Pages, Served, Source, X_CACHE};
+pub use redis::Redis;
+pub use sealed::Seal;
+pub use versions::{Version, Versions};

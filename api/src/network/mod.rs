@@ -1,5 +1,6 @@
 //! Speaking with other instances: whom to believe, and what goes out to them.
 
+pub mod fetch;
 pub mod forward;
 pub mod held;
 pub mod mirrored;

@@ -84,6 +84,21 @@ impl Credentials {
     }
 }
 
+impl Credentials {
+    /// Judges a read, which claims nothing: a signature that is there has to be valid by the contract of `network`.
+    ///
+    /// # Errors
+    /// 401 `PEER_SIGNATURE_INVALID`.
+    pub fn judge_read(&self, app: &App, request: &HttpRequest, network: &str) -> Result<(), ApiError> {
+        let Some(presented) = &self.presented else { return Ok(()) };
+        let verified = verify(app, request, presented, network)?;
+        if let Ok(caller) = InstanceUrl::parse(&verified.keyid) {
+            (app.contact)(caller.normalised());
+        }
+        Ok(())
+    }
+}
+
 fn verify(app: &App, request: &HttpRequest, presented: &Presented, network: &str) -> Result<Verified, ApiError> {
     let keys = |keyid: &str| -> Vec<PublicKey> {
         InstanceUrl::parse(keyid).map(|keyid| app.contracts.public_keys(network, &keyid)).unwrap_or_default()

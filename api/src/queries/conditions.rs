@@ -7,6 +7,7 @@ use tokio_postgres::types::ToSql;
 pub(super) struct Conditions {
     clauses: Vec<String>,
     parameters: Vec<Box<dyn ToSql + Sync + Send>>,
+    total: Option<String>,
 }
 
 impl Conditions {
@@ -26,6 +27,24 @@ impl Conditions {
         if let Some(value) = value {
             let place = self.parameter(value);
             self.clause(format!("{column} = {place}"));
+        }
+    }
+
+    /// How many conditions there are.
+    pub(super) fn len(&self) -> usize {
+        self.clauses.len()
+    }
+
+    /// An expression that knows how many rows match, so that nobody has to count them.
+    pub(super) fn total_is(&mut self, expression: String) {
+        self.total = Some(expression);
+    }
+
+    /// The number of rows of `table` that match, as an expression.
+    pub(super) fn total(&self, table: &str) -> String {
+        match &self.total {
+            Some(known) => known.clone(),
+            None => format!("(select count(*) from {table} where {})", self.sql()),
         }
     }
 

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::QueryError;
+use crate::commands::payload::timestamp;
 
 /// A cursor is at most so many bytes.
 pub const MAX_BYTES: usize = 1024;
@@ -39,11 +40,17 @@ impl KeyType {
         }
     }
 
+    /// Whether we could have written it. Other spellings that we would understand may be none to Postgres, such as an
+    /// offset of 20 hours.
     fn reads(self, text: &str) -> bool {
         match self {
-            Self::Time => DateTime::parse_from_rfc3339(text).is_ok_and(|time| (1..=9999).contains(&time.year())),
-            Self::Integer => text.parse::<i32>().is_ok(),
-            Self::Uuid => Uuid::try_parse(text).is_ok(),
+            // A leap second is beyond what a log records.
+            Self::Time => DateTime::parse_from_rfc3339(text).is_ok_and(|time| {
+                let leaps = time.timestamp_subsec_nanos() >= 1_000_000_000;
+                (1..=9999).contains(&time.year()) && !leaps && timestamp(time.to_utc()) == text
+            }),
+            Self::Integer => text.parse::<i32>().is_ok_and(|number| number.to_string() == text),
+            Self::Uuid => Uuid::try_parse(text).is_ok_and(|id| id.to_string() == text),
         }
     }
 }
@@ -88,7 +95,9 @@ impl Cursor {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| QueryError::Cursor)?;
         let cursor: Self = serde_json::from_slice(&bytes).map_err(|_| QueryError::Cursor)?;
         let keys_fit = cursor.key.len() == keys.len() && cursor.key.iter().zip(keys).all(|(key, kind)| kind.reads(key));
-        let fits = cursor.filters == digest(filters) && keys_fit;
+        // No network has such a name, and Postgres takes no such JSON.
+        let names_fit = cursor.bounds.keys().all(|network| !network.contains('\0'));
+        let fits = cursor.filters == digest(filters) && keys_fit && names_fit;
         if fits { Ok(cursor) } else { Err(QueryError::Cursor) }
     }
 
@@ -123,6 +132,43 @@ mod tests {
             let other = format!("{filter}x");
             prop_assert!(Cursor::decode(&text, &other, &kinds).is_err());
             prop_assert!(Cursor::decode(&text, &filter, &kinds[1..]).is_err());
+        }
+
+        #[test]
+        fn a_tampered_cursor_is_refused_or_readable(
+            network in ".{0,20}", position in any::<i64>(), at in any::<prop::sample::Index>(), to in any::<char>(),
+        ) {
+            let kinds = [KeyType::Time, KeyType::Uuid];
+            let bounds = Bounds::from([(network, ("5b1f0c3e".to_owned(), position))]);
+            let key = vec!["2026-11-21T01:53:13.435Z".to_owned(), Uuid::nil().to_string()];
+            let mut text: Vec<char> = Cursor::after(&"f", bounds, key).encode().unwrap().chars().collect();
+            let at = at.index(text.len());
+            text[at] = to;
+            let text: String = text.into_iter().collect();
+            // Whatever is still read has keys that Postgres reads too, and stays readable.
+            if let Ok(cursor) = Cursor::decode(&text, &"f", &kinds) {
+                prop_assert!(cursor.key.iter().zip(kinds).all(|(key, kind)| kind.reads(key)));
+                prop_assert_eq!(&Cursor::decode(&cursor.encode().unwrap(), &"f", &kinds).unwrap(), &cursor);
+            }
+        }
+
+        #[test]
+        fn a_key_is_read_only_as_we_write_it(id in any::<u128>(), hours in 0..24_u32, count in any::<i32>()) {
+            let id = Uuid::from_u128(id);
+            let refused = [
+                (KeyType::Uuid, id.urn().to_string()),
+                (KeyType::Uuid, id.braced().to_string()),
+                (KeyType::Uuid, id.simple().to_string()),
+                (KeyType::Time, format!("2026-11-21T01:53:13.435+{hours:02}:00")),
+                (KeyType::Time, "2026-11-21T01:53:60.000Z".to_owned()),
+                (KeyType::Time, "2026-11-21t01:53:13.435z".to_owned()),
+                (KeyType::Integer, format!("0{count}")),
+                (KeyType::Integer, (i64::from(count) + (1 << 33)).to_string()),
+            ];
+            for (kind, text) in refused {
+                prop_assert!(!kind.reads(&text), "{text}");
+            }
+            prop_assert!(KeyType::Uuid.reads(&id.to_string()) && KeyType::Integer.reads(&count.to_string()));
         }
 
         #[test]

@@ -4,10 +4,12 @@ use chrono::{DateTime, Utc};
 use dpg_eventstore::Database;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use super::circle::{self, EARTH_RADIUS};
 use super::conditions::Conditions;
 use super::cursor::KeyType;
 use super::{Listing, Page, PageRequest, QueryError};
@@ -15,15 +17,23 @@ use crate::commands::payload::{parse, timestamp};
 use crate::contract::{Contracts, InstanceUrl};
 use crate::http::filter::{ItemFilter, Within};
 
-const ITEMS: Listing = Listing {
+/// What everybody may see: the private half is not even read.
+const PUBLIC: Listing = Listing {
     table: "items_live.items",
     projection: "items",
     columns: "item_network, item_domain, item_type, item_id, item_instance_url, item_schema_url, item_state, \
-              item_private_state, item_latitude, item_longitude, created_by, created_at, updated_at, version",
+              item_latitude, item_longitude, created_by, created_at, updated_at, version",
     keys: &[("created_at", KeyType::Time), ("item_id", KeyType::Uuid)],
     network: "item_network",
     only_network: Some("$1"),
     position: "created_position",
+};
+
+/// What an owner sees of their own.
+const OWN: Listing = Listing {
+    columns: "item_network, item_domain, item_type, item_id, item_instance_url, item_schema_url, item_state, \
+              item_private_state, item_latitude, item_longitude, created_by, created_at, updated_at, version",
+    ..PUBLIC
 };
 
 /// Sort keys of a cursor.
@@ -45,35 +55,49 @@ pub struct ItemRow {
     created_by: String,
     created_at: String,
     updated_at: String,
-    /// The private half; never goes out by itself.
-    #[serde(skip)]
-    pub private: Box<RawValue>,
     /// For the `ETag` of an answer that is a single item.
     #[serde(skip)]
     pub version: i32,
 }
 
 impl ItemRow {
-    /// Takes what is private by this contract out of the public half.
-    fn split_by(mut self, contracts: &Contracts) -> serde_json::Result<Self> {
-        let (public, private) = (parse(&self.item_state)?, parse(&self.private)?);
+    /// Takes what is private by this contract out of the public half and puts it into `private`. Whoever reads items of a
+    /// domain that is unsplit has to: an older contract may have split the row (CONTRACT 8.6).
+    fn split_by(mut self, contracts: &Contracts, private: &mut Box<RawValue>) -> serde_json::Result<Self> {
         let kind = (self.item_network.as_str(), self.item_domain.as_str(), self.item_type.as_str());
-        if let Some((public, private)) = contracts.resplit(kind, &public, &private) {
+        let halves = contracts.resplit(kind, &parse(&self.item_state)?, &parse(private)?);
+        if let Some((public, all_private)) = halves {
             self.item_state = to_raw_value(&public)?;
-            self.private = to_raw_value(&private)?;
+            *private = to_raw_value(&all_private)?;
         }
         Ok(self)
     }
 }
 
-impl Page<ItemRow> {
-    /// The page as it may be seen by this contract. Every page of items goes through here: as long as its domain is
-    /// `unsplit`, an older contract may have split a row (CONTRACT 8.6). Whether it is has to be asked before the rows are.
-    fn split_by(self, contracts: &Contracts, unsplit: bool) -> Result<Self, QueryError> {
+/// An item of the owner who reads it.
+#[derive(Debug, Clone)]
+pub struct OwnItem {
+    /// The item with its public half.
+    pub item: ItemRow,
+    /// The private half; never goes out by itself.
+    pub private: Box<RawValue>,
+}
+
+impl OwnItem {
+    /// Whether it has private values.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.private.get() != "{}"
+    }
+}
+
+impl<T> Page<T> {
+    /// The page with every row split again, if its domain is unsplit; which has to be asked before the rows are read.
+    fn split_again(self, unsplit: bool, split: impl Fn(T) -> serde_json::Result<T>) -> Result<Self, QueryError> {
         if !unsplit {
             return Ok(self);
         }
-        let rows = self.rows.into_iter().map(|row| row.split_by(contracts)).collect::<serde_json::Result<_>>()?;
+        let rows = self.rows.into_iter().map(split).collect::<serde_json::Result<_>>()?;
         Ok(Self { meta: self.meta, rows })
     }
 }
@@ -88,16 +112,62 @@ pub async fn of_owner(
     owner: &str,
     filter: &ItemFilter,
     page: &PageRequest,
-) -> Result<Page<ItemRow>, QueryError> {
+) -> Result<Page<OwnItem>, QueryError> {
     let client = database.client().await?;
     let unsplit = contracts.is_unsplit(&filter.network, &filter.domain);
     let mut conditions = matching(contracts, filter, unsplit);
     conditions.equal("created_by", Some(owner.to_owned()));
-    ITEMS.page(&client, conditions, page, &(owner, filter), read).await?.split_by(contracts, unsplit)
+    let read_own = |row: &Row| {
+        let (item, key) = read(row);
+        let private = row.get::<_, Json<Box<RawValue>>>("item_private_state").0;
+        (OwnItem { item, private }, key)
+    };
+    let page = OWN.page(&client, conditions, page, &(owner, filter), read_own).await?;
+    page.split_again(unsplit, |OwnItem { item, mut private }| {
+        Ok(OwnItem { item: item.split_by(contracts, &mut private)?, private })
+    })
 }
 
-/// Radius of CONTRACT 12's sphere, in metres.
-const EARTH_RADIUS: f64 = 6_378_168.0;
+/// A page of everybody's items, as everybody may see them. Its cursors belong to `filter`.
+///
+/// # Errors
+/// [`QueryError`].
+pub async fn of_everybody(
+    database: &Database,
+    contracts: &Contracts,
+    filter: &ItemFilter,
+    page: &PageRequest,
+) -> Result<Page<ItemRow>, QueryError> {
+    let client = database.client().await?;
+    let unsplit = contracts.is_unsplit(&filter.network, &filter.domain);
+    let page = PUBLIC.page(&client, counted(contracts, filter, unsplit), page, filter, read).await?;
+    page.split_again(unsplit, |item| item.split_by(contracts, &mut to_raw_value(&Map::<String, Value>::new())?))
+}
+
+/// How many items of everybody's match.
+///
+/// # Errors
+/// [`QueryError`].
+pub async fn count(database: &Database, contracts: &Contracts, filter: &ItemFilter) -> Result<i64, QueryError> {
+    let client = database.client().await?;
+    let unsplit = contracts.is_unsplit(&filter.network, &filter.domain);
+    let conditions = counted(contracts, filter, unsplit);
+    let statement = client.prepare_cached(&format!("select {} as total", conditions.total(PUBLIC.table))).await?;
+    Ok(client.query_one(&statement, &conditions.parameters()).await?.try_get("total")?)
+}
+
+/// The filters; of all items of a domain the fold has kept the number.
+fn counted(contracts: &Contracts, filter: &ItemFilter, unsplit: bool) -> Conditions {
+    let mut conditions = matching(contracts, filter, unsplit);
+    // The first two conditions are network and domain.
+    if conditions.len() == 2 {
+        conditions.total_is(
+            "coalesce((select count from items_live.item_counts where item_network = $1 and item_domain = $2), 0)"
+                .to_owned(),
+        );
+    }
+    conditions
+}
 
 /// The filters of CONTRACT 1.6. Private properties live outside the public state, so a filter on one matches nothing; in an
 /// `unsplit` domain some still stand inside, so types in which a filter could meet one are left out.
@@ -137,18 +207,25 @@ fn float(conditions: &mut Conditions, value: f64) -> String {
     format!("{}::float8", conditions.parameter(value))
 }
 
-/// The great-circle distance, by the haversine formula; the band of latitudes is what an index can serve.
+/// The great-circle distance, by the haversine formula, of what the index on points finds in the circle's boxes.
 fn within(conditions: &mut Conditions, circle: &Within) {
+    let boxes: Vec<String> = (circle::boxes(circle).into_iter())
+        .map(|bounds| {
+            let [west, south, east, north] =
+                [bounds.west, bounds.south, bounds.east, bounds.north].map(|value| float(conditions, value));
+            format!("point(item_longitude, item_latitude) <@ box(point({west}, {south}), point({east}, {north}))")
+        })
+        .collect();
     let latitude = float(conditions, circle.latitude);
     let longitude = float(conditions, circle.longitude);
     let radius = float(conditions, circle.radius_meters);
-    let band = float(conditions, (circle.radius_meters / EARTH_RADIUS).to_degrees() + 1e-9);
     conditions.clause(format!(
-        "(item_latitude between {latitude} - {band} and {latitude} + {band}
+        "(item_latitude is not null and ({})
           and 2 * {EARTH_RADIUS} * asin(least(1, sqrt(
                 power(sin(radians(item_latitude - {latitude}) / 2), 2)
                 + cos(radians({latitude})) * cos(radians(item_latitude))
-                * power(sin(radians(item_longitude - {longitude}) / 2), 2)))) <= {radius})"
+                * power(sin(radians(item_longitude - {longitude}) / 2), 2)))) <= {radius})",
+        boxes.join(" or ")
     ));
 }
 
@@ -169,7 +246,6 @@ fn read(row: &Row) -> (ItemRow, Vec<String>) {
         created_by: row.get("created_by"),
         created_at,
         updated_at: timestamp(row.get::<_, DateTime<Utc>>("updated_at")),
-        private: row.get::<_, Json<Box<RawValue>>>("item_private_state").0,
         version: row.get("version"),
     };
     (item, key)

@@ -2,12 +2,16 @@
 //! one snapshot.
 
 pub mod actions;
+mod circle;
 mod conditions;
 pub mod cursor;
 pub mod events;
 pub mod items;
 pub mod mirrored;
 pub mod nonces;
+pub mod versions;
+
+use std::sync::Arc;
 
 use dpg_eventstore::{Client, DatabaseError};
 use serde::Serialize;
@@ -15,6 +19,7 @@ use serde_json::{Map, Value};
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
+use crate::probe::TimedOut;
 use conditions::Conditions;
 use cursor::{Bounds, Cursor, KeyType};
 
@@ -33,6 +38,21 @@ pub enum QueryError {
     /// The cursor is not of this query, or of a log that was restored meanwhile.
     #[error("the cursor does not belong to this query")]
     Cursor,
+    /// The database did not answer in time.
+    #[error("the database did not answer in time")]
+    TimedOut,
+    /// More requests wait for a shared query than its queue holds, or the server is going down.
+    #[error("the queue of a shared query takes no more requests")]
+    Queue,
+    /// A shared query failed, for all who waited for it.
+    #[error(transparent)]
+    Shared(Arc<QueryError>),
+}
+
+impl From<TimedOut> for QueryError {
+    fn from(_: TimedOut) -> Self {
+        Self::TimedOut
+    }
 }
 
 /// Where a page starts.
@@ -143,7 +163,7 @@ impl Listing {
 
     fn sql(&self, conditions: &mut Conditions, page: &PageRequest) -> String {
         let Self { table, projection, columns, network, position, .. } = self;
-        let filters = conditions.sql();
+        let total = conditions.total(table);
         let concerned = match self.only_network {
             Some(parameter) => format!("h.network = {parameter}"),
             None => "true".to_owned(),
@@ -159,7 +179,7 @@ impl Listing {
         };
         let (inner, outer) = (order(""), order("page."));
         format!(
-            "select (select count(*) from {table} where {filters}) as total,
+            "select {total} as total,
                     (select jsonb_object_agg(h.network, jsonb_build_array(left(h.epoch::text, 8), coalesce(c.position, 0)))
                        from log_head h
                        left join projection_checkpoints c on c.projection = '{projection}' and c.network = h.network

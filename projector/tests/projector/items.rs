@@ -22,7 +22,7 @@ async fn an_item_is_created_updated_and_deleted() {
     assert_eq!((&item["version"], &item["position"], &item["created_position"]), (&json!(1), &json!(1), &json!(1)));
     assert_eq!(item["created_at"], item["updated_at"]);
     assert_eq!(test.count("select count from items_live.item_counts").await, 2);
-    assert_eq!(test.count("select version from projection_versions").await, 1);
+    assert_eq!(test.count("select version from projection_versions").await, 2);
 
     test.won(item_updated(id, 2, 1, &json!({"name": "Asha", "city": "Pune"}))).await;
     test.catch_up(Projection::Items).await;
@@ -36,7 +36,7 @@ async fn an_item_is_created_updated_and_deleted() {
     test.catch_up_all().await;
     assert_eq!(test.item(id).await, None);
     assert_eq!(test.count("select count from items_live.item_counts").await, 1);
-    assert_eq!(test.count("select version from projection_versions").await, 3);
+    assert_eq!(test.count("select version from projection_versions").await, 4);
     test.assert_clean().await;
 }
 

@@ -8,6 +8,6 @@ use crate::http::ApiError;
 
 pub(super) async fn handle(app: App, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     app.authenticator.optional(request.headers()).await?;
-    let schemas = app.versions.refetch().await?;
+    let schemas = app.contract_versions.refetch().await?;
     Ok(HttpResponse::Ok().json(json!({"refreshed": true, "schema_count": schemas})))
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use dpg_eventstore::Chain;
 
 use super::queries::{self, Stored, Turn};
-use super::{Encoded, VersionError, Versions, prepare_storage, propose, put_right};
+use super::{ContractVersions, Encoded, VersionError, prepare_storage, propose, put_right};
 use crate::contract::{At, Contracts, EntryFilter, LoadError, Loaded, Problem};
 use crate::http::{ApiError, Fault};
 use crate::loading::store_contracts;
@@ -27,7 +27,7 @@ pub(super) struct Run {
     outcome: Result<usize, ApiError>,
 }
 
-impl Versions {
+impl ContractVersions {
     /// Loads the contract again and returns how many documents it lists (CONTRACT 4.19). A call that comes too soon after
     /// the last run waits for the next one.
     ///

@@ -186,7 +186,7 @@ pub async fn prepare_storage(database: &Database, contracts: &Contracts) -> Resu
 
 /// The versions of the contract, as one process sees and makes them. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Versions {
+pub struct ContractVersions {
     inner: Arc<Inner>,
 }
 
@@ -205,7 +205,7 @@ struct Inner {
     last_run: Mutex<Option<refetch::Run>>,
 }
 
-impl Versions {
+impl ContractVersions {
     /// Follows and makes versions for this process. A contract that gives us keys, and not `key`, is refused.
     ///
     /// # Panics

@@ -6,7 +6,7 @@ use dpg_eventstore::{Chain, Client, Database};
 use prometheus::{IntGauge, Registry};
 use tokio_util::sync::CancellationToken;
 
-use super::{VersionError, Versions, queries};
+use super::{ContractVersions, VersionError, queries};
 
 /// Between two looks: a contract is everywhere within a second, on a loaded machine too.
 const POLL: Duration = Duration::from_millis(200);
@@ -63,7 +63,7 @@ impl Line {
     }
 }
 
-impl Versions {
+impl ContractVersions {
     /// Follows until `stop`, on a connection of `sessions`.
     pub async fn follow(self, sessions: Database, stop: CancellationToken) {
         let mut line = Line::default();

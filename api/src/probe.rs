@@ -1,19 +1,17 @@
 //! The shared probe: one query answers all requests that arrived before it started.
 //!
-//! Authentication must reach Postgres on every request, or a revoked session would live on. One query per request would
-//! spend most of a small machine on it; one query for all that wait costs the same for one and for a hundred. A request
-//! is never answered by a query that started before the request arrived, so it sees every revocation that was
-//! acknowledged before it.
+//! Authentication must reach Postgres on every request, or a revoked session would live on; a cached page is good only
+//! if Postgres says that nothing has changed since. One query per request would spend most of a small machine on it; one
+//! query for all that wait costs the same for one and for a hundred. A request is never answered by a query that started
+//! before the request arrived, so it sees everything that was acknowledged before it.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dpg_eventstore::{Client, Database};
+use dpg_eventstore::{Client, Database, DatabaseError};
 use tokio::sync::{mpsc, oneshot};
-
-use super::error::StoreError;
 
 /// Requests that may wait; beyond them the answer is 503.
 const QUEUE: usize = 4096;
@@ -22,67 +20,86 @@ const BATCH: usize = 1024;
 
 /// How a probe asks the store.
 #[async_trait::async_trait]
-pub(super) trait Lookup: Send + Sync + 'static {
+pub(crate) trait Lookup: Send + Sync + 'static {
     /// What is asked for.
     type Key: Clone + Eq + Hash + Send + Sync + 'static;
     /// What is found.
     type Found: Clone + Send + 'static;
+    /// Why the store could not be asked.
+    type Error: Send + Sync + 'static;
 
     /// Answers all distinct keys with one statement; the number says how many requests ask for the key. A key without an
     /// entry in the answer is unknown.
-    async fn look_up(&self, asked: &[(Self::Key, usize)]) -> Result<HashMap<Self::Key, Self::Found>, StoreError>;
+    async fn look_up(&self, asked: &[(Self::Key, usize)]) -> Result<HashMap<Self::Key, Self::Found>, Self::Error>;
 }
+
+/// Why there was no answer.
+#[derive(Debug)]
+pub(crate) enum ProbeError<E> {
+    /// More requests wait than the queue holds, or the server is going down.
+    Queue,
+    /// The query failed, for all who waited for it.
+    Failed(Arc<E>),
+}
+
+/// The database did not answer in time.
+#[derive(Debug)]
+pub(crate) struct TimedOut;
 
 /// Runs a query with a time-out of our own: a server that hangs ends no statement by itself, and everybody waits behind
 /// the probe. A connection that did not answer is thrown away.
-pub(super) async fn within_time<T>(
+pub(crate) async fn within_time<T, E>(
     database: &Database,
     time_out: Duration,
     query: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
-) -> Result<T, StoreError> {
+) -> Result<T, E>
+where
+    E: From<DatabaseError> + From<tokio_postgres::Error> + From<TimedOut>,
+{
     let client = database.client().await?;
     match tokio::time::timeout(time_out, query(&client)).await {
         Ok(answer) => Ok(answer?),
         Err(_elapsed) => {
             drop(Client::take(client));
-            Err(StoreError::TimedOut)
+            Err(TimedOut.into())
         }
     }
 }
 
 /// An answer, and the asker's place among those who asked for the same key in the same query.
-pub(super) struct Answer<F> {
-    pub(super) found: Option<F>,
-    pub(super) place: usize,
+pub(crate) struct Answer<F> {
+    pub(crate) found: Option<F>,
+    pub(crate) place: usize,
 }
 
-type Reply<F> = oneshot::Sender<Result<Answer<F>, StoreError>>;
+type Outcome<L> = Result<Answer<<L as Lookup>::Found>, ProbeError<<L as Lookup>::Error>>;
+type Reply<L> = oneshot::Sender<Outcome<L>>;
 
 /// The asking side. Dropping it ends the task.
-pub(super) struct Probe<L: Lookup> {
-    queue: mpsc::Sender<(L::Key, Reply<L::Found>)>,
+pub(crate) struct Probe<L: Lookup> {
+    queue: mpsc::Sender<(L::Key, Reply<L>)>,
 }
 
 impl<L: Lookup> Probe<L> {
     /// Starts the task that asks, on the current runtime.
-    pub(super) fn start(lookup: L) -> Self {
+    pub(crate) fn start(lookup: L) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         tokio::spawn(serve(lookup, waiting));
         Self { queue }
     }
 
     /// Waits for the answer of a query that starts after this call.
-    pub(super) async fn ask(&self, key: L::Key) -> Result<Answer<L::Found>, StoreError> {
+    pub(crate) async fn ask(&self, key: L::Key) -> Outcome<L> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send((key, reply)).map_err(|_full_or_closed| StoreError::Queue)?;
-        answer.await.map_err(|_task_ended| StoreError::Queue)?
+        self.queue.try_send((key, reply)).map_err(|_full_or_closed| ProbeError::Queue)?;
+        answer.await.map_err(|_task_ended| ProbeError::Queue)?
     }
 }
 
-async fn serve<L: Lookup>(lookup: L, mut waiting: mpsc::Receiver<(L::Key, Reply<L::Found>)>) {
+async fn serve<L: Lookup>(lookup: L, mut waiting: mpsc::Receiver<(L::Key, Reply<L>)>) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
-        let mut askers: HashMap<L::Key, Vec<Reply<L::Found>>> = HashMap::new();
+        let mut askers: HashMap<L::Key, Vec<Reply<L>>> = HashMap::new();
         for (key, reply) in batch.drain(..) {
             // Who has gone away is neither looked up nor counted.
             if !reply.is_closed() {
@@ -94,31 +111,31 @@ async fn serve<L: Lookup>(lookup: L, mut waiting: mpsc::Receiver<(L::Key, Reply<
         }
         let asked: Vec<_> = askers.iter().map(|(key, replies)| (key.clone(), replies.len())).collect();
         match lookup.look_up(&asked).await {
-            Ok(found) => deliver(askers, &found),
-            Err(error) => refuse(askers, error),
+            Ok(found) => deliver::<L>(askers, &found),
+            Err(error) => refuse::<L>(askers, error),
         }
     }
 }
 
-fn deliver<K: Eq + Hash, F: Clone>(askers: HashMap<K, Vec<Reply<F>>>, found: &HashMap<K, F>) {
+fn deliver<L: Lookup>(askers: HashMap<L::Key, Vec<Reply<L>>>, found: &HashMap<L::Key, L::Found>) {
     for (key, replies) in askers {
         let found = found.get(&key);
         for (place, reply) in replies.into_iter().enumerate() {
-            tell(reply, Ok(Answer { found: found.cloned(), place }));
+            tell::<L>(reply, Ok(Answer { found: found.cloned(), place }));
         }
     }
 }
 
-fn refuse<K, F>(askers: HashMap<K, Vec<Reply<F>>>, error: StoreError) {
+fn refuse<L: Lookup>(askers: HashMap<L::Key, Vec<Reply<L>>>, error: L::Error) {
     let error = Arc::new(error);
     for reply in askers.into_values().flatten() {
-        tell(reply, Err(StoreError::Shared(Arc::clone(&error))));
+        tell::<L>(reply, Err(ProbeError::Failed(Arc::clone(&error))));
     }
 }
 
-fn tell<F>(reply: Reply<F>, answer: Result<Answer<F>, StoreError>) {
+fn tell<L: Lookup>(reply: Reply<L>, answer: Outcome<L>) {
     if reply.send(answer).is_err() {
-        tracing::debug!("a request ended before its authentication was known");
+        tracing::debug!("a request ended before its answer was known");
     }
 }
 
@@ -139,14 +156,15 @@ mod tests {
     impl Lookup for Recorder {
         type Key = u8;
         type Found = u8;
+        type Error = TimedOut;
 
-        async fn look_up(&self, asked: &[(u8, usize)]) -> Result<HashMap<u8, u8>, StoreError> {
+        async fn look_up(&self, asked: &[(u8, usize)]) -> Result<HashMap<u8, u8>, TimedOut> {
             let mut sorted = asked.to_vec();
             sorted.sort_unstable();
             self.calls.lock().unwrap().push(sorted);
             self.gate.acquire().await.unwrap().forget();
             if asked.iter().any(|(key, _)| *key == 99) {
-                return Err(StoreError::TimedOut);
+                return Err(TimedOut);
             }
             Ok(asked.iter().filter(|(key, _)| *key < 10).map(|(key, _)| (*key, key * 2)).collect())
         }
@@ -196,7 +214,7 @@ mod tests {
         let (lookup, _calls, _gate) = recorder(2);
         let probe = Probe::start(lookup);
         let failed = probe.ask(99).await;
-        assert!(failed.is_err_and(|error| error.is_unavailable()));
+        assert!(matches!(failed, Err(ProbeError::Failed(_))));
         assert_eq!(probe.ask(3).await.unwrap().found, Some(6));
     }
 }
