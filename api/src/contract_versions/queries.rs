@@ -110,7 +110,9 @@ pub(super) async fn activate(database: &Database, proposal: &Proposal<'_>) -> Re
     let networks: Vec<&str> = proposal.unsplit.iter().map(|binding| binding.network.as_str()).collect();
     let domains: Vec<&str> = proposal.unsplit.iter().map(|binding| binding.domain.as_str()).collect();
     let sql = "insert into contract_resplits (network, domain, version)
-               select network, domain, $1 from unnest($2::text[], $3::text[]) as u (network, domain)
+               select u.network, u.domain, $1::bigint from unnest($2::text[], $3::text[]) as u (network, domain)
+                -- The first contract of an empty log finds nothing that another has split.
+                where $1::bigint > 1 or exists (select from log_head h where h.network = u.network and h.position > 0)
                on conflict (network, domain) do update
                   set version = excluded.version, since = excluded.since, swept = 0, leased_until = '-infinity'";
     transaction.execute(sql, &[&(newest + 1), &networks, &domains]).await?;
