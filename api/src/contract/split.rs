@@ -300,7 +300,7 @@ mod tests {
             let (older, newer) = (Privacy::of(&older), Privacy::of(&newer));
             let (public, private) = older.split(state.as_object().unwrap());
             let (kept, all) = newer.resplit(&public, &private).unwrap_or((public.clone(), private));
-            prop_assert_eq!(merge(Value::Object(kept.clone()), Value::Object(all.clone())), state);
+            prop_assert_eq!(&merge(Value::Object(kept.clone()), Value::Object(all.clone())), &state);
             prop_assert!(newer.resplit(&kept, &all).is_none());
             let kept = Value::Object(kept);
             // A filter that may pass matches the old public half just when it matches the new one.

@@ -280,3 +280,24 @@ async fn writes_are_decided_by_the_new_contract_at_once() {
     let _changed = ravi.patch(&path).json(&json!({"item_state": paid})).send().await.expect(200);
     assert_eq!(ravi.create(TUTOR, &paid).send().await.status, 201);
 }
+
+/// No process of the instance could start with such a contract, and peers would refuse what it signs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_that_gives_us_other_keys_is_refused() {
+    let private = "nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
+    let node = Node::both_with(Contract::new(), |instance| instance.set("PEER_PRIVATE_KEY", private)).await;
+    let ravi = node.sign_up("ravi").await;
+    let keyed = Contract::new().instance(STUDENT, &node.instance.url).instance(TUTOR, &node.instance.url);
+    let keyed = keyed.edit(|document| {
+        document["instances"][0]["public_key"] = json!("ed25519:PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=");
+    });
+    node.instance.write_contract(&keyed);
+    refetch(&node.instance, &ravi).await.expect_error(502, "NETWORK_CONFIG_INVALID");
+    assert_eq!(version_of(&node.process).await, json!(1));
+    let right = keyed.edit(|document| {
+        document["instances"][0]["public_key"] = json!("11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=");
+    });
+    node.instance.write_contract(&right);
+    let _answer = refetch(&node.instance, &ravi).await.expect(200);
+    assert_eq!(version_of(&node.process).await, json!(2));
+}
