@@ -16,6 +16,7 @@ use crate::auth::Authenticator;
 use crate::cache::{Pages, Redis, Versions};
 use crate::config::Config;
 use crate::contract::{Contracts, InForce};
+use crate::contract_versions::ContractVersions;
 use crate::http::ApiError;
 use crate::http::envelope::request_id;
 use crate::match_score::MatchScore;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub streams: StreamLocks,
     /// The contract in force, for what outlives a request.
     pub in_force: Arc<InForce>,
+    /// Makes another contract the one in force.
+    pub contract_versions: ContractVersions,
     /// How far the tables that clients read have come.
     pub readers: Readers,
     /// Who is calling.

@@ -19,6 +19,8 @@ mod pages;
 mod poison;
 mod races;
 mod redis;
+mod refetch;
+mod resplit;
 mod shutdown;
 mod stalls;
 mod trap_peers;

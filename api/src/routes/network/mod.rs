@@ -4,6 +4,7 @@ mod count_local;
 mod fetch;
 mod fetch_local;
 mod perform;
+mod refetch;
 mod schema;
 mod schemas;
 mod status;
@@ -30,6 +31,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .service(Endpoint::at("/api/v1/network/item/fetch").get(fetch::handle))
         .service(Endpoint::at("/api/v1/network/item/count_local").post(count_local::handle))
         .service(Endpoint::at("/api/v1/network/item/fetch_local").post(fetch_local::handle))
+        .service(Endpoint::at("/api/v1/network/refetch_schemas").post(refetch::handle))
         .service(Endpoint::at("/api/v1/network/schemas").get(schemas::handle))
         .service(Endpoint::at("/api/v1/network/schema/{network}/{domain}/{itemType}").get(schema::handle));
 }
