@@ -16,9 +16,11 @@ use crate::auth::Authenticator;
 use crate::cache::{Pages, Redis, Versions};
 use crate::config::Config;
 use crate::contract::{Contracts, InForce};
+use crate::contract_versions::ContractVersions;
 use crate::http::ApiError;
 use crate::http::envelope::request_id;
 use crate::match_score::MatchScore;
+use crate::network::fetch::peers::Peers as NetworkReads;
 
 /// The process as one request sees it: the contract that was in force when it came is its law to the end, whatever is
 /// loaded meanwhile. Handlers take it as an argument. Cheap to clone.
@@ -41,6 +43,8 @@ pub struct Shared {
     pub streams: StreamLocks,
     /// The contract in force, for what outlives a request.
     pub in_force: Arc<InForce>,
+    /// Makes another contract the one in force.
+    pub contract_versions: ContractVersions,
     /// How far the tables that clients read have come.
     pub readers: Readers,
     /// Who is calling.
@@ -55,6 +59,8 @@ pub struct Shared {
     pub pages: Pages,
     /// How new the rows are that an answer is made from.
     pub versions: Versions,
+    /// The lines to peers that network pages are read over.
+    pub network_reads: NetworkReads,
     /// The page store, if one is configured.
     pub redis: Option<Redis>,
     /// Our public keys, for information.

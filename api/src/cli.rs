@@ -157,7 +157,7 @@ fn print_config() -> Result<ExitCode, Failure> {
 
 async fn contract() -> Result<(), Failure> {
     let source = loading::source_of(&configure()?)?;
-    let contracts = loading::load_contracts(&source).await?;
+    let contracts = loading::load_contracts(&source, None).await?;
     for network in contracts.networks() {
         println!("{}", network.id());
         for domain in network.domains() {

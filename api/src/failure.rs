@@ -6,6 +6,7 @@ use dpg_eventstore::append::AppendError;
 use dpg_eventstore::read::ReadError;
 use dpg_mirror::{MirrorError, OperatorError};
 
+use crate::contract_versions::VersionError;
 use crate::http::{ApiError, Fault};
 use crate::queries::QueryError;
 
@@ -78,7 +79,18 @@ fn of_query(error: &QueryError) -> ApiError {
         QueryError::Database(_) | QueryError::TimedOut | QueryError::Queue => away(error),
         QueryError::Sql(sql) => of_sql(sql, error),
         QueryError::Shared(error) => of_query(error),
+        QueryError::State(_) => ApiError::internal(error),
         QueryError::Cursor => ApiError::validation(vec![Fault::new("/cursor", "is not a cursor of this query")]),
+    }
+}
+
+impl From<VersionError> for ApiError {
+    fn from(error: VersionError) -> Self {
+        match &error {
+            VersionError::Database(_) => away(&error),
+            VersionError::Sql(sql) => of_sql(sql, &error),
+            _ => Self::internal(&error),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod contract;
+pub mod contract_versions;
 pub mod demo;
 pub mod embedded;
 mod failure;

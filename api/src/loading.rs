@@ -3,7 +3,7 @@
 use dpg_eventstore::Chain;
 
 use crate::config::{Config, ContractSource};
-use crate::contract::{At, Binding, Contracts, InstanceUrl, LoadOptions, Loaded, Source, SourceOptions};
+use crate::contract::{At, Binding, Contracts, Documents, InstanceUrl, LoadOptions, Loaded, Source, SourceOptions};
 use crate::startup::{StartError, guard, setting};
 
 /// Where the contract comes from, by the settings.
@@ -29,12 +29,12 @@ pub fn source_of(config: &Config) -> Result<Source, StartError> {
     Source::new(options).map_err(setting("the client for contracts could not be made"))
 }
 
-/// Loads the contract; its warnings go to the log.
+/// Loads the contract; its warnings go to the log. What can't be fetched is taken from the last good one.
 ///
 /// # Errors
 /// [`StartError::Contract`] with every problem.
-pub async fn load_contracts(source: &Source) -> Result<Contracts, StartError> {
-    let loaded = source.load(None, At::Boot).await;
+pub async fn load_contracts(source: &Source, last_good: Option<&Documents>) -> Result<Contracts, StartError> {
+    let loaded = source.load(last_good, At::Boot).await;
     let Loaded { contracts, warnings } = loaded.map_err(|error| StartError::Contract(error.into_problems()))?;
     for warning in warnings {
         tracing::warn!("{warning}");

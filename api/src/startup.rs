@@ -5,24 +5,25 @@ use std::time::Duration;
 
 use dpg_eventstore::append::AppendOptions;
 use dpg_eventstore::migrate::MigrateError;
-use dpg_eventstore::partitions::{PartitionError, ensure_network};
 use dpg_eventstore::read::{self, ReadError};
 use dpg_eventstore::{Appender, Chain, Database, DatabaseError, SessionOptions, StreamLocks, Wake};
 use dpg_mirror::signature::PeerKey;
 use dpg_mirror::{Contacts, Guard, Mirror, MirrorMetrics, MirrorOptions, PeerClient, PeerOptions, Signer};
-use dpg_projector::{Projector, Readers, Tables, TablesError};
+use dpg_projector::{Projector, Readers, TablesError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::app::{Contact, Shared};
+use crate::app::Shared;
 use crate::auth::{AuthOptions, Authenticator, delivery};
 use crate::cache::{CacheMetrics, Pages, Redis, Seal, Versions};
 use crate::config::{Config, Problem};
-use crate::contract::{Binding, Contracts, InForce, InstanceUrl};
+use crate::contract::{Contracts, InForce, InstanceUrl, Source};
+use crate::contract_versions::{self, ContractVersions, Resplitter, StorageError, VersionError};
 use crate::embedded::EmbeddedError;
 use crate::http::metrics::HttpMetrics;
 use crate::match_score::MatchScore;
+use crate::network::fetch::peers::Peers as NetworkReads;
 use crate::store::Store;
 use crate::{loading, maintenance, server};
 
@@ -72,12 +73,15 @@ pub enum StartError {
     /// The log can't be read.
     #[error(transparent)]
     Log(#[from] ReadError),
-    /// The log's tables could not be made.
-    #[error(transparent)]
-    Partition(#[from] PartitionError),
     /// The projected tables could not be made.
     #[error(transparent)]
     Tables(#[from] TablesError),
+    /// The tables that the contract names could not be made.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The contract in force can't be read, or made.
+    #[error(transparent)]
+    Version(#[from] VersionError),
     /// Something that only a wrong setting can cause.
     #[error("{what}")]
     Setting {
@@ -108,21 +112,6 @@ pub(crate) fn setting<E: std::error::Error + Send + Sync + 'static>(
     move |source| StartError::Setting { what, source: Box::new(source) }
 }
 
-/// Makes the partitions that the contract names, so that no write has to.
-async fn prepare_partitions(database: &Database, contracts: &Contracts) -> Result<(), StartError> {
-    let tables = Tables::new(database.clone());
-    for network in contracts.served_networks() {
-        ensure_network(database, &network).await?;
-        for action in contracts.network(&network).into_iter().flat_map(|network| network.actions()) {
-            tables.ensure_action_partition(&network, &action.action_type).await?;
-        }
-    }
-    for Binding { network, domain } in contracts.served() {
-        tables.ensure_item_partition(network, domain).await?;
-    }
-    Ok(())
-}
-
 /// Our key pair for peers: the private half, and the public one as it is shown.
 fn peer_key(config: &Config) -> Result<Option<Arc<PeerKey>>, StartError> {
     match &config.peer_private_key {
@@ -135,15 +124,11 @@ fn peer_key(config: &Config) -> Result<Option<Arc<PeerKey>>, StartError> {
 }
 
 /// A key that no contract knows as ours would make every peer refuse what we sign.
-fn check_peer_key(contracts: &Contracts, key: &PeerKey) -> Result<(), StartError> {
-    let ours = key.public_key();
-    for network in contracts.networks() {
-        let registered = contracts.public_keys(network.id(), contracts.own_url());
-        if !registered.is_empty() && !registered.contains(&ours) {
-            return Err(StartError::PeerKey { network: network.id().to_owned() });
-        }
+fn check_peer_key(contracts: &Contracts, key: Option<&PeerKey>) -> Result<(), StartError> {
+    match key.and_then(|key| contracts.disowning(&key.public_key())) {
+        Some(network) => Err(StartError::PeerKey { network: network.to_owned() }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Which addresses outgoing calls may reach (CONTRACT 2.6).
@@ -191,10 +176,8 @@ pub async fn run(config: Config, role: Role, stop: CancellationToken) -> Result<
         tracing::warn!("{warning}");
     }
     let source = loading::source_of(&config)?;
-    let contracts = loading::load_contracts(&source).await?;
-    loading::store_contracts(&source, &contracts).await;
     let store = Store::open(&config).await?;
-    let result = watched(run_on(&store, config, contracts, role, stop.clone()), store.died(), stop).await;
+    let result = watched(run_on(&store, config, source, role, stop.clone()), store.died(), stop).await;
     store.close().await;
     result
 }
@@ -220,20 +203,31 @@ async fn watched(
 async fn run_on(
     store: &Store,
     config: Config,
-    contracts: Contracts,
+    source: Source,
     role: Role,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let database = store.pool(&SessionOptions::new("dpg api", 16))?;
-    prepare_partitions(&database, &contracts).await?;
+    let last_good = contract_versions::last_good(&database).await?;
+    let loaded = loading::load_contracts(&source, last_good.as_ref()).await?;
+    let key = peer_key(&config)?;
+    // Before it is put in force: other processes would follow.
+    check_peer_key(&loaded, key.as_deref())?;
+    let (contracts, is_new) = contract_versions::settle(&database, source.options(), loaded).await?;
+    loading::store_contracts(&source, &contracts).await;
+    contract_versions::prepare_storage(&database, &contracts).await?;
     let logs = read::networks(&database).await?;
-    let rooms = Rooms::new(store, config, contracts, database)?;
+    let rooms = Rooms::new(store, config, contracts, key, database)?;
     if role.projector {
         rooms.start_projector(logs.len())?;
     }
-    let contact = rooms.contact(role)?;
+    let contacts = rooms.contacts(role)?;
+    let contract_versions = rooms.follow_contract(source, contacts.clone())?;
+    if is_new {
+        contract_versions.announce().await;
+    }
     let log = rooms.appender()?;
-    let app = rooms.app(role, contact, log.clone(), stop.clone())?;
+    let app = rooms.app(role, contacts, contract_versions, log.clone(), stop.clone())?;
     let http = HttpMetrics::register(&app.metrics).map_err(setting("metrics clash"))?;
     let served = server::run(app, http, role.api, stop).await;
     // The API has stopped first: what it has written is durable, gets folded and, if that is quick, delivered.
@@ -263,11 +257,13 @@ struct Rooms<'s> {
 }
 
 impl<'s> Rooms<'s> {
-    fn new(store: &'s Store, config: Config, contracts: Contracts, database: Database) -> Result<Self, StartError> {
-        let key = peer_key(&config)?;
-        if let Some(key) = &key {
-            check_peer_key(&contracts, key)?;
-        }
+    fn new(
+        store: &'s Store,
+        config: Config,
+        contracts: Contracts,
+        key: Option<Arc<PeerKey>>,
+        database: Database,
+    ) -> Result<Self, StartError> {
         let rooms = Self {
             store,
             peers: peer_client(&config, key.clone(), contracts.keyid())?,
@@ -300,19 +296,30 @@ impl<'s> Rooms<'s> {
     }
 
     /// Starts the mirror, if this process has one, and gives what tells lanes about contact.
-    fn contact(&self, role: Role) -> Result<Contact, StartError> {
+    fn contacts(&self, role: Role) -> Result<Contacts, StartError> {
         let lanes = SessionOptions { durable: false, ..SessionOptions::new("dpg mirror", 8) };
         let lanes = self.store.pool(&lanes)?;
         if !role.mirror {
-            let contacts = Contacts::new(lanes);
-            return Ok(Arc::new(move |instance: &str| contacts.contact(instance)));
+            return Ok(Contacts::new(lanes));
         }
         let counters = MirrorMetrics::new(&self.metrics).map_err(setting("metrics clash"))?;
         let registry = Arc::new(Registered(self.in_force.clone()));
         let mirror = Mirror::new(lanes, self.peers.clone(), registry, counters, MirrorOptions::default());
-        let (running, hints, stop) = (mirror.clone(), self.wake.subscribe(), self.stop.clone());
-        self.tasks.spawn(async move { running.run(hints, stop).await });
-        Ok(Arc::new(move |instance: &str| mirror.contact(instance)))
+        let contacts = mirror.contacts().clone();
+        let (hints, stop) = (self.wake.subscribe(), self.stop.clone());
+        self.tasks.spawn(async move { mirror.run(hints, stop).await });
+        Ok(contacts)
+    }
+
+    /// Starts to follow the contract in force.
+    fn follow_contract(&self, source: Source, contacts: Contacts) -> Result<ContractVersions, StartError> {
+        let key = self.key.as_ref().map(|key| key.public_key());
+        let metrics = contract_versions::Metrics::register(&self.metrics).map_err(setting("metrics clash"))?;
+        let versions =
+            ContractVersions::new(self.database.clone(), self.in_force.clone(), source, contacts, key, metrics);
+        let sessions = self.store.pool(&SessionOptions::new("dpg contract", 1))?;
+        self.tasks.spawn(versions.clone().follow(sessions, self.stop.clone()));
+        Ok(versions)
     }
 
     fn appender(&self) -> Result<Appender, StartError> {
@@ -327,12 +334,23 @@ impl<'s> Rooms<'s> {
     fn app(
         &self,
         role: Role,
-        contact: Contact,
+        contacts: Contacts,
+        contract_versions: ContractVersions,
         log: Appender,
         stopping: CancellationToken,
     ) -> Result<Shared, StartError> {
+        let streams = StreamLocks::default();
         if role.api {
             self.tasks.spawn(maintenance::run(self.database.clone(), self.stop.clone()));
+            let resplitter = Resplitter {
+                database: self.database.clone(),
+                in_force: self.in_force.clone(),
+                log: log.clone(),
+                streams: streams.clone(),
+                readers: self.readers.clone(),
+            };
+            // It ends before the log takes nothing more.
+            self.tasks.spawn(resplitter.run(stopping.clone()));
         }
         let counters = CacheMetrics::register(&self.metrics).map_err(setting("metrics clash"))?;
         let redis = match &self.config.redis {
@@ -345,19 +363,23 @@ impl<'s> Rooms<'s> {
         authenticator.register(&self.metrics).map_err(setting("metrics clash"))?;
         let seal = Seal::new(&self.config.instance_name, self.config.auth_secret.expose())
             .map_err(setting("AUTH_SECRET can't be used"))?;
+        let network_reads = NetworkReads::new(self.peers.clone(), self.config.peer_timeout, &self.metrics)
+            .map_err(setting("metrics clash"))?;
         Ok(Shared {
             config: self.config.clone(),
             database: self.database.clone(),
             log,
-            streams: StreamLocks::default(),
+            streams,
             in_force: self.in_force.clone(),
+            contract_versions,
             readers: self.readers.clone(),
             authenticator: Arc::new(authenticator),
             peers: self.peers.clone(),
-            contact,
             match_score: match_score.transpose().map_err(setting("DPG_SCORING_ENDPOINT can't be used"))?,
+            contact: Arc::new(move |instance: &str| contacts.contact(instance)),
             pages: Pages::new(redis.clone(), seal, counters),
             versions: Versions::start(self.database.clone()),
+            network_reads,
             redis,
             own_public_keys: self.key.iter().map(|key| key.public_key().to_string()).collect(),
             projects: role.projector,

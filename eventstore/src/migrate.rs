@@ -17,7 +17,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_projections", include_str!("../../sql/migrations/0003_projections.sql")),
     ("0004_identity", include_str!("../../sql/migrations/0004_identity.sql")),
     ("0005_mirror", include_str!("../../sql/migrations/0005_mirror.sql")),
-    ("0008_batches", include_str!("../../sql/migrations/0008_batches.sql")),
+    ("0006_contracts", include_str!("../../sql/migrations/0006_contracts.sql")),
+    ("0007_batches", include_str!("../../sql/migrations/0007_batches.sql")),
 ];
 
 /// Why the schema could not be brought up to date.

@@ -101,8 +101,16 @@ impl Instance {
     /// # Panics
     /// When it can't be written.
     pub fn write_contract(&self, contract: &Contract) {
+        self.write_contract_text(&contract.document().to_string());
+    }
+
+    /// Replaces network.json by any text.
+    ///
+    /// # Panics
+    /// When it can't be written.
+    pub fn write_contract_text(&self, text: &str) {
         let path = self.directory.path().join("network.json");
-        std::fs::write(path, contract.document().to_string()).expect("network.json is written");
+        std::fs::write(path, text).expect("network.json is written");
     }
 
     /// Starts a process on a port and waits until it is ready.

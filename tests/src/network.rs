@@ -26,6 +26,12 @@ impl Default for Contract {
     }
 }
 
+impl From<Value> for Contract {
+    fn from(document: Value) -> Self {
+        Self { document }
+    }
+}
+
 impl Contract {
     /// Domains and actions, no instances. `connect` has no lifecycle: a tutor may set any status at any time.
     #[must_use]

@@ -107,6 +107,9 @@ pub fn update(
         payload.item_schema_url = checked.schema_url;
         payload.item_state = checked.public;
         private = checked.private;
+    } else if let Some(halves) = contracts.resplit(kind_of(&payload), &payload.item_state, &private) {
+        // An older contract has split it, and what is private by now must not enter the log once more.
+        (payload.item_state, private) = halves;
     }
     if let Some(coordinates) = change.coordinates {
         payload.item_latitude = coordinates.map(|(latitude, _)| latitude);
@@ -114,6 +117,34 @@ pub fn update(
     }
     let written = Written { payload, private, version: item.version + 1 };
     Ok((event_of(&written, EventType::ItemUpdated, metadata)?, written))
+}
+
+/// Splits an item again whose public state holds what the contract has made private since; `None` when there is nothing of
+/// the kind. The state as a whole stays, and so does the schema that it was checked with.
+///
+/// # Errors
+/// Only when the payload can't be written as JSON.
+pub fn resplit(
+    contracts: &Contracts,
+    item: &LoadedItem,
+    private: &Map<String, Value>,
+    metadata: Metadata,
+) -> Result<Option<NewEvent>, ApiError> {
+    let payload = &item.payload;
+    let halves = contracts.resplit(kind_of(payload), &payload.item_state, private);
+    let Some((item_state, private)) = halves else { return Ok(None) };
+    let payload = ItemPayload {
+        item_state,
+        created_at: Some(item.created_at.clone()),
+        created_position: Some(item.created_position),
+        ..payload.clone()
+    };
+    let written = Written { payload, private, version: item.version + 1 };
+    event_of(&written, EventType::ItemUpdated, metadata).map(Some)
+}
+
+fn kind_of(payload: &ItemPayload) -> (&str, &str, &str) {
+    (&payload.item_network, &payload.item_domain, &payload.item_type)
 }
 
 /// Ends an item's stream.

@@ -1,6 +1,6 @@
 //! The contract in force in this process: read without a lock, exchanged in one step (CONTRACT 8.4).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -12,6 +12,8 @@ use super::Contracts;
 pub struct InForce {
     current: ArcSwap<Contracts>,
     changes: watch::Sender<i64>,
+    /// What was in force before and may be somebody's law still.
+    replaced: Mutex<Vec<(i64, Weak<Contracts>)>>,
 }
 
 impl InForce {
@@ -19,7 +21,7 @@ impl InForce {
     #[must_use]
     pub fn new(contracts: Contracts) -> Self {
         let changes = watch::Sender::new(contracts.version());
-        Self { current: ArcSwap::from_pointee(contracts), changes }
+        Self { current: ArcSwap::from_pointee(contracts), changes, replaced: Mutex::default() }
     }
 
     /// The contract in force now. Whoever asks twice may get two.
@@ -31,8 +33,20 @@ impl InForce {
     /// Puts another contract in force and tells the followers its version.
     pub fn put(&self, contracts: Contracts) {
         let version = contracts.version();
-        self.current.store(Arc::new(contracts));
+        let before = self.current.swap(Arc::new(contracts));
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        replaced.push((before.version(), Arc::downgrade(&before)));
+        drop(replaced);
         self.changes.send_replace(version);
+    }
+
+    /// The oldest version that a request here may still be decided by.
+    #[must_use]
+    pub fn oldest_in_use(&self) -> i64 {
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        replaced.retain(|(_, contracts)| contracts.strong_count() > 0);
+        let oldest = replaced.iter().map(|(version, _)| *version).min();
+        oldest.map_or_else(|| self.get().version(), |oldest| oldest.min(self.get().version()))
     }
 
     /// Follows the versions.

@@ -1,6 +1,7 @@
 //! One type of item that can be created here: its schema, where that schema is found, and what of it is private.
 
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::private::Privacy;
 use super::self_contained::SelfContained;
@@ -15,6 +16,8 @@ pub struct ItemType {
     schema: Value,
     validator: Validator,
     privacy: Privacy,
+    /// SHA-256 of the schema that `privacy` was read from.
+    fingerprint: Vec<u8>,
 }
 
 impl ItemType {
@@ -30,6 +33,7 @@ impl ItemType {
             schema: schema.emitted.clone(),
             validator: Validator::compile(&schema.compiled, allow_extra)?,
             privacy: Privacy::of(&schema.compiled),
+            fingerprint: Sha256::digest(schema.compiled.to_string()).to_vec(),
         })
     }
 
@@ -60,5 +64,14 @@ impl ItemType {
     /// The public and the private half of a state; [`merge`](super::merge) is the way back.
     pub fn split(&self, state: &Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
         self.privacy.split(state)
+    }
+
+    pub(super) fn privacy(&self) -> &Privacy {
+        &self.privacy
+    }
+
+    /// Whether both split every state the same way, as far as their schemas tell without being understood.
+    pub(super) fn splits_like(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
     }
 }

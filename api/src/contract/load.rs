@@ -1,5 +1,6 @@
 //! Builds contracts from documents: each is read, checked and compiled, and every problem of all of them is told at once.
 
+use arc_swap::ArcSwap;
 use chrono::Utc;
 
 use super::Contracts;
@@ -45,7 +46,8 @@ impl Contracts {
     /// The contract of documents that have been [read](read) without a problem.
     pub(super) fn of(documents: Documents, networks: Vec<Network>, options: &LoadOptions) -> Self {
         let (own_url, served) = (options.own_url.clone(), options.served.clone());
-        Self { documents, networks, own_url, served, version: 1, loaded_at: Utc::now() }
+        let unsplit = ArcSwap::default();
+        Self { documents, networks, own_url, served, version: 1, loaded_at: Utc::now(), unsplit }
     }
 }
 

@@ -27,6 +27,7 @@ mod pointer;
 mod private;
 mod references;
 mod report;
+mod resplit;
 mod self_contained;
 mod source;
 mod split;
@@ -35,6 +36,7 @@ mod tests;
 mod validator;
 
 use actix_web::http::StatusCode;
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
@@ -50,6 +52,7 @@ pub use lifecycle::{Refusal, Role};
 pub use load::LoadOptions;
 pub use network::{Action, Domain, Network};
 pub use report::{Problem, Warning};
+pub use resplit::Halves;
 pub use source::{At, LoadError, Loaded, Source, SourceOptions, StoreError};
 pub use split::merge;
 
@@ -84,6 +87,8 @@ pub struct Contracts {
     served: Vec<Binding>,
     version: i64,
     loaded_at: DateTime<Utc>,
+    /// Changes while the contract is in force: the only thing here that does.
+    unsplit: ArcSwap<Vec<Binding>>,
 }
 
 impl Contracts {

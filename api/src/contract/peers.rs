@@ -2,7 +2,7 @@
 
 use dpg_mirror::signature::PublicKey;
 
-use super::{Contracts, Instance, InstanceUrl};
+use super::{Contracts, Instance, InstanceUrl, Network};
 
 impl Contracts {
     /// The networks in which this instance serves a domain, each once, in configured order.
@@ -30,6 +30,16 @@ impl Contracts {
         let instances = self.network(network).into_iter().flat_map(|network| network.all_instances());
         let texts = instances.filter(|known| known.url == *instance).flat_map(|known| &known.public_keys);
         texts.filter_map(|text| PublicKey::parse(text).ok()).collect()
+    }
+
+    /// A network that gives us keys, and this one not among them: peers would refuse what we sign with it.
+    #[must_use]
+    pub fn disowning(&self, ours: &PublicKey) -> Option<&str> {
+        let disowns = |network: &&Network| {
+            let registered = self.public_keys(network.id(), &self.own_url);
+            !registered.is_empty() && !registered.contains(ours)
+        };
+        self.networks.iter().find(disowns).map(Network::id)
     }
 
     /// Whether the contract of `network` gives the instance a key at all, readable or not: whoever has one must sign.

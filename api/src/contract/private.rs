@@ -132,6 +132,19 @@ impl Privacy {
         self.close(found)
     }
 
+    /// The places of all elements of an array at `place`, whatever their index.
+    pub(super) fn any_element(&self, place: &Place) -> Place {
+        let elements = |subschema: &Subschema| {
+            subschema.prefix.iter().chain(&subschema.rest).chain(&subschema.elements).copied().collect::<Vec<_>>()
+        };
+        self.close(self.of_place(place).flat_map(elements).collect())
+    }
+
+    /// Whether anything at all can be private.
+    pub(super) fn has_private(&self) -> bool {
+        !self.root().is_empty()
+    }
+
     fn node(&self, node: Node) -> Option<&Subschema> {
         self.nodes.get(node)
     }

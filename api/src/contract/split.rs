@@ -78,19 +78,21 @@ fn placeholder(element: &Value) -> Value {
 /// Puts the halves together: deep, the private one wins, arrays by index to the longer length.
 pub fn merge(public: Value, private: Value) -> Value {
     match (public, private) {
-        (Value::Object(mut public), Value::Object(private)) => {
-            for (key, value) in private {
-                let merged = match public.get_mut(&key) {
-                    Some(other) => merge(other.take(), value),
-                    None => value,
-                };
-                public.insert(key, merged);
-            }
-            Value::Object(public)
-        }
+        (Value::Object(public), Value::Object(private)) => Value::Object(merge_objects(public, private)),
         (Value::Array(public), Value::Array(private)) => Value::Array(merge_arrays(public, private)),
         (_, private) => private,
     }
+}
+
+pub(super) fn merge_objects(mut public: Map<String, Value>, private: Map<String, Value>) -> Map<String, Value> {
+    for (key, value) in private {
+        let merged = match public.get_mut(&key) {
+            Some(other) => merge(other.take(), value),
+            None => value,
+        };
+        public.insert(key, merged);
+    }
+    public
 }
 
 fn merge_arrays(public: Vec<Value>, private: Vec<Value>) -> Vec<Value> {
@@ -256,6 +258,57 @@ mod tests {
             let (again, rest) = privacy.split(&public);
             prop_assert_eq!(again, public);
             prop_assert!(rest.values().all(holds_only_placeholders), "{:?}", rest);
+        }
+    }
+
+    fn any_state() -> impl Strategy<Value = Value> {
+        prop::collection::hash_map(prop::sample::select(&NAMES[..]), any_value(), 0..5).prop_map(|state| json!(state))
+    }
+
+    /// All leaves of a state, each as the object that contains nothing else: what a filter may ask for.
+    fn questions(value: &Value) -> Vec<Value> {
+        match value {
+            Value::Object(members) if !members.is_empty() => (members.iter())
+                .flat_map(|(key, member)| questions(member).into_iter().map(move |inner| json!({key: inner})))
+                .collect(),
+            Value::Array(elements) if !elements.is_empty() => {
+                elements.iter().flat_map(questions).map(|inner| json!([inner])).collect()
+            }
+            leaf => vec![leaf.clone()],
+        }
+    }
+
+    /// JSON containment as Postgres has it (`@>`).
+    fn contains(whole: &Value, part: &Value) -> bool {
+        match (whole, part) {
+            (Value::Object(whole), Value::Object(part)) => {
+                part.iter().all(|(key, part)| whole.get(key).is_some_and(|whole| contains(whole, part)))
+            }
+            (Value::Array(whole), Value::Array(part)) => {
+                part.iter().all(|part| whole.iter().any(|whole| contains(whole, part)))
+            }
+            (whole, part) => whole == part,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+        #[test]
+        fn a_newer_contract_moves_what_is_private_and_loses_nothing(
+            older in any_schema(), newer in any_schema(), state in any_state(), other in any_state(),
+        ) {
+            let (older, newer) = (Privacy::of(&older), Privacy::of(&newer));
+            let (public, private) = older.split(state.as_object().unwrap());
+            let (kept, all) = newer.resplit(&public, &private).unwrap_or((public.clone(), private));
+            prop_assert_eq!(&merge(Value::Object(kept.clone()), Value::Object(all.clone())), &state);
+            prop_assert!(newer.resplit(&kept, &all).is_none());
+            let kept = Value::Object(kept);
+            // A filter that may pass matches the old public half just when it matches the new one.
+            for question in questions(&state).iter().chain(&questions(&other)) {
+                if !newer.may_reveal(question) {
+                    prop_assert_eq!(contains(&Value::Object(public.clone()), question), contains(&kept, question));
+                }
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Speaking with other instances: whom to believe, and what goes out to them.
 
 pub mod asker;
+pub mod fetch;
 pub mod forward;
 pub mod held;
 pub mod history;

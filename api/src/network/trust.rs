@@ -89,6 +89,21 @@ impl Credentials {
     }
 }
 
+impl Credentials {
+    /// Judges a read, which claims nothing: a signature that is there has to be valid by the contract of `network`.
+    ///
+    /// # Errors
+    /// 401 `PEER_SIGNATURE_INVALID`.
+    pub fn judge_read(&self, app: &App, request: &HttpRequest, network: &str) -> Result<(), ApiError> {
+        let Some(presented) = &self.presented else { return Ok(()) };
+        let verified = verify(app, request, presented, network)?;
+        if let Ok(caller) = InstanceUrl::parse(&verified.keyid) {
+            (app.contact)(caller.normalised());
+        }
+        Ok(())
+    }
+}
+
 /// Verifies a signature with the keys that the contract of `network` gives its signer.
 pub(super) fn verify(
     app: &App,

@@ -11,8 +11,10 @@ use url::Url;
 use super::Failure;
 use crate::config::Config;
 use crate::contract::{Contracts, InstanceUrl};
+use crate::contract_versions::last_good;
 use crate::network::history::{self, Buckets, Difference, Entry};
 use crate::queries::histories::{Side, Standing, standings};
+use crate::startup::StartError;
 use crate::{loading, startup};
 
 /// Compares what `peer` should hold of ours with what it holds. False: they differ.
@@ -25,7 +27,9 @@ pub(super) async fn reconcile(
     peer: &str,
     network: Option<&str>,
 ) -> Result<bool, Failure> {
-    let contracts = loading::load_contracts(&loading::source_of(config)?).await?;
+    let documents = last_good(database).await?.ok_or("no contract has been in force here yet")?;
+    let source = loading::source_of(config)?;
+    let (contracts, _) = Contracts::build(documents, source.options()).map_err(StartError::Contract)?;
     let client = startup::peer_client_of(config, &contracts)?;
     let peer = InstanceUrl::parse(peer)?;
     let mut networks = contracts.served_networks();

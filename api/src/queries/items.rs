@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use dpg_eventstore::Database;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -12,7 +13,7 @@ use super::circle::{self, EARTH_RADIUS};
 use super::conditions::Conditions;
 use super::cursor::KeyType;
 use super::{Listing, Page, PageRequest, QueryError};
-use crate::commands::payload::timestamp;
+use crate::commands::payload::{parse, timestamp};
 use crate::contract::{Contracts, InstanceUrl};
 use crate::http::filter::{ItemFilter, Within};
 
@@ -21,7 +22,7 @@ const PUBLIC: Listing = Listing {
     table: "items_live.items",
     projection: "items",
     columns: "item_network, item_domain, item_type, item_id, item_instance_url, item_schema_url, item_state, \
-              item_latitude, item_longitude, created_by, created_at, updated_at",
+              item_latitude, item_longitude, created_by, created_at, updated_at, version",
     keys: &[("created_at", KeyType::Time), ("item_id", KeyType::Uuid)],
     network: "item_network",
     only_network: Some("$1"),
@@ -54,6 +55,23 @@ pub struct ItemRow {
     created_by: String,
     created_at: String,
     updated_at: String,
+    /// For the `ETag` of an answer that is a single item.
+    #[serde(skip)]
+    pub version: i32,
+}
+
+impl ItemRow {
+    /// Takes what is private by this contract out of the public half and puts it into `private`. Whoever reads items of a
+    /// domain that is unsplit has to: an older contract may have split the row (CONTRACT 8.6).
+    fn split_by(mut self, contracts: &Contracts, private: &mut Box<RawValue>) -> serde_json::Result<Self> {
+        let kind = (self.item_network.as_str(), self.item_domain.as_str(), self.item_type.as_str());
+        let halves = contracts.resplit(kind, &parse(&self.item_state)?, &parse(private)?);
+        if let Some((public, all_private)) = halves {
+            self.item_state = to_raw_value(&public)?;
+            *private = to_raw_value(&all_private)?;
+        }
+        Ok(self)
+    }
 }
 
 /// An item of the owner who reads it.
@@ -63,8 +81,6 @@ pub struct OwnItem {
     pub item: ItemRow,
     /// The private half; never goes out by itself.
     pub private: Box<RawValue>,
-    /// For the `ETag` of an answer that is a single item.
-    pub version: i32,
 }
 
 impl OwnItem {
@@ -72,6 +88,17 @@ impl OwnItem {
     #[must_use]
     pub fn is_private(&self) -> bool {
         self.private.get() != "{}"
+    }
+}
+
+impl<T> Page<T> {
+    /// The page with every row split again, if its domain is unsplit; which has to be asked before the rows are read.
+    fn split_again(self, unsplit: bool, split: impl Fn(T) -> serde_json::Result<T>) -> Result<Self, QueryError> {
+        if !unsplit {
+            return Ok(self);
+        }
+        let rows = self.rows.into_iter().map(split).collect::<serde_json::Result<_>>()?;
+        Ok(Self { meta: self.meta, rows })
     }
 }
 
@@ -87,14 +114,18 @@ pub async fn of_owner(
     page: &PageRequest,
 ) -> Result<Page<OwnItem>, QueryError> {
     let client = database.client().await?;
-    let mut conditions = matching(contracts, filter);
+    let unsplit = contracts.is_unsplit(&filter.network, &filter.domain);
+    let mut conditions = matching(contracts, filter, unsplit);
     conditions.equal("created_by", Some(owner.to_owned()));
     let read_own = |row: &Row| {
         let (item, key) = read(row);
         let private = row.get::<_, Json<Box<RawValue>>>("item_private_state").0;
-        (OwnItem { item, private, version: row.get("version") }, key)
+        (OwnItem { item, private }, key)
     };
-    OWN.page(&client, conditions, page, &(owner, filter), read_own).await
+    let page = OWN.page(&client, conditions, page, &(owner, filter), read_own).await?;
+    page.split_again(unsplit, |OwnItem { item, mut private }| {
+        Ok(OwnItem { item: item.split_by(contracts, &mut private)?, private })
+    })
 }
 
 /// A page of everybody's items, as everybody may see them. Its cursors belong to `filter`.
@@ -108,7 +139,9 @@ pub async fn of_everybody(
     page: &PageRequest,
 ) -> Result<Page<ItemRow>, QueryError> {
     let client = database.client().await?;
-    PUBLIC.page(&client, counted(contracts, filter), page, filter, read).await
+    let unsplit = contracts.is_unsplit(&filter.network, &filter.domain);
+    let page = PUBLIC.page(&client, counted(contracts, filter, unsplit), page, filter, read).await?;
+    page.split_again(unsplit, |item| item.split_by(contracts, &mut to_raw_value(&Map::<String, Value>::new())?))
 }
 
 /// How many items of everybody's match.
@@ -117,14 +150,15 @@ pub async fn of_everybody(
 /// [`QueryError`].
 pub async fn count(database: &Database, contracts: &Contracts, filter: &ItemFilter) -> Result<i64, QueryError> {
     let client = database.client().await?;
-    let conditions = counted(contracts, filter);
+    let unsplit = contracts.is_unsplit(&filter.network, &filter.domain);
+    let conditions = counted(contracts, filter, unsplit);
     let statement = client.prepare_cached(&format!("select {} as total", conditions.total(PUBLIC.table))).await?;
     Ok(client.query_one(&statement, &conditions.parameters()).await?.try_get("total")?)
 }
 
 /// The filters; of all items of a domain the fold has kept the number.
-fn counted(contracts: &Contracts, filter: &ItemFilter) -> Conditions {
-    let mut conditions = matching(contracts, filter);
+fn counted(contracts: &Contracts, filter: &ItemFilter, unsplit: bool) -> Conditions {
+    let mut conditions = matching(contracts, filter, unsplit);
     // The first two conditions are network and domain.
     if conditions.len() == 2 {
         conditions.total_is(
@@ -135,8 +169,9 @@ fn counted(contracts: &Contracts, filter: &ItemFilter) -> Conditions {
     conditions
 }
 
-/// The filters of CONTRACT 1.6. Private properties live outside the public state, so a filter on one matches nothing.
-fn matching(contracts: &Contracts, filter: &ItemFilter) -> Conditions {
+/// The filters of CONTRACT 1.6. Private properties live outside the public state, so a filter on one matches nothing; in an
+/// `unsplit` domain some still stand inside, so types in which a filter could meet one are left out.
+fn matching(contracts: &Contracts, filter: &ItemFilter, unsplit: bool) -> Conditions {
     let mut conditions = Conditions::default();
     conditions.equal("item_network", Some(filter.network.clone()));
     conditions.equal("item_domain", Some(filter.domain.clone()));
@@ -150,6 +185,12 @@ fn matching(contracts: &Contracts, filter: &ItemFilter) -> Conditions {
         }
     }
     for leaf in filter.leaves() {
+        if unsplit {
+            let types_of = |object| contracts.types_hidden_from(&filter.network, &filter.domain, object);
+            let hidden: Vec<String> = leaf.any_of.iter().flat_map(types_of).map(str::to_owned).collect();
+            let hidden = conditions.parameter(hidden);
+            conditions.clause(format!("item_type <> all ({hidden}::text[])"));
+        }
         let alternatives: Vec<String> = (leaf.any_of.into_iter())
             .map(|object| format!("item_state @> {}", conditions.parameter(Json(object))))
             .collect();
@@ -205,6 +246,7 @@ fn read(row: &Row) -> (ItemRow, Vec<String>) {
         created_by: row.get("created_by"),
         created_at,
         updated_at: timestamp(row.get::<_, DateTime<Utc>>("updated_at")),
+        version: row.get("version"),
     };
     (item, key)
 }

@@ -34,6 +34,9 @@ pub enum QueryError {
     /// The statement failed.
     #[error("the rows could not be read")]
     Sql(#[from] tokio_postgres::Error),
+    /// A state in the table can't be read.
+    #[error("a stored state could not be read")]
+    State(#[from] serde_json::Error),
     /// The cursor is not of this query, or of a log that was restored meanwhile.
     #[error("the cursor does not belong to this query")]
     Cursor,

@@ -75,6 +75,8 @@ async fn prepare(app: &App, user: &str, wanted: &Wanted) -> Result<Asked, ApiErr
     let target_ref = stored_ref(&target.item, &registered);
     let interaction = check_request(contracts, &wanted.action_type, &source_ref, &target_ref)?;
     let private = private_half(app, item.payload.item_id, item.version).await?;
+    let kind = (source.network.as_str(), source.domain.as_str(), source.item_type.as_str());
+    let private = contracts.resplit(kind, &item.payload.item_state, &private).map_or(private, |(_, private)| private);
     let requirements = interaction.overlay(wanted.requirements.clone(), &private);
     check_requirements(interaction, &requirements)?;
     Ok(Asked {

@@ -70,7 +70,7 @@ async fn make(
 ) -> Result<Made, ApiError> {
     let page = items::of_owner(&app.database, &app.contracts, owner, filter, page).await?;
     let single = match page.rows.as_slice() {
-        [single] if filter.item_id.is_some() => Some(single.version),
+        [single] if filter.item_id.is_some() => Some(single.item.version),
         _ => None,
     };
     let keep = match page.rows.iter().any(OwnItem::is_private) {
