@@ -9,10 +9,22 @@ use uuid::Uuid;
 
 use crate::event::{Appended, Command, Metadata};
 
-/// The call. The number of `$`s is that of the function's parameters.
-pub(crate) const APPEND: &str = "select command, outcome, at_position, at_time from append(\
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, \
-    $25, $26, $27, $28) order by command";
+/// The call. Inbox marks are moved by the same statement and so in the same commit, for the commands that won; not by the
+/// function itself, which knows no network but that of its log. (`mark_inbox` is volatile, so that what it reads is what
+/// is committed when it has its lock.)
+pub(crate) const APPEND: &str = "with appended as materialized (
+        select command, outcome, at_position, at_time from append(\
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
+            '{}', '{}', '{}', '{}', '{}')
+    ), marked as materialized (
+        select mark_inbox(m.network, m.origin, m.destination, m.epoch, array_agg(m.seq))
+          from unnest($24::int[], $25::text[], $26::text[], $27::text[], $28::uuid[], $29::bigint[])
+               as m (command, network, origin, destination, epoch, seq)
+          join appended a on a.command = m.command and a.outcome = 'won'
+         group by m.network, m.origin, m.destination, m.epoch
+    )
+    select command, outcome, at_position, at_time from appended where (select count(*) from marked) >= 0
+     order by command";
 
 #[derive(Default)]
 struct Events<'a> {
@@ -44,6 +56,7 @@ struct Keys<'a> {
 #[derive(Default)]
 struct Marks<'a> {
     command: Vec<i32>,
+    network: Vec<&'a str>,
     origin: Vec<&'a str>,
     destination: Vec<&'a str>,
     epoch: Vec<Uuid>,
@@ -98,6 +111,7 @@ impl<'a> Columns<'a> {
         }
         for mark in &command.inbox {
             self.marks.command.push(number);
+            self.marks.network.push(&mark.network);
             self.marks.origin.push(&mark.origin);
             self.marks.destination.push(&mark.destination);
             self.marks.epoch.push(mark.epoch);
@@ -115,7 +129,7 @@ pub(crate) async fn call(
 ) -> Result<Vec<Appended>, tokio_postgres::Error> {
     let count = i32::try_from(commands.len()).unwrap_or(i32::MAX);
     let Columns { events: e, guard_command, guard_stream, keys: i, marks: m } = Columns::of(commands);
-    let parameters: [&(dyn ToSql + Sync); 28] = [
+    let parameters: [&(dyn ToSql + Sync); 29] = [
         &network,
         &count,
         &e.command,
@@ -140,6 +154,7 @@ pub(crate) async fn call(
         &i.stream,
         &i.version,
         &m.command,
+        &m.network,
         &m.origin,
         &m.destination,
         &m.epoch,

@@ -129,6 +129,8 @@ pub struct IdempotencyRecord {
 pub struct InboxMark {
     /// The sending instance.
     pub origin: String,
+    /// The lane's network: that of the actions' targets, so not always that of the log that takes the events in.
+    pub network: String,
     /// This instance, as the sender keys its lane.
     pub destination: String,
     /// Epoch of the sender's log.

@@ -8,6 +8,7 @@ pub mod database;
 pub mod epoch;
 pub mod event;
 pub mod idempotency;
+pub mod inbox;
 pub mod metrics;
 pub mod migrate;
 pub mod partitions;

@@ -18,6 +18,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0004_identity", include_str!("../../sql/migrations/0004_identity.sql")),
     ("0005_mirror", include_str!("../../sql/migrations/0005_mirror.sql")),
     ("0006_contracts", include_str!("../../sql/migrations/0006_contracts.sql")),
+    ("0008_batches", include_str!("../../sql/migrations/0008_batches.sql")),
 ];
 
 /// Why the schema could not be brought up to date.

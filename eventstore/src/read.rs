@@ -1,5 +1,7 @@
 //! Reading the log: one stream's state, its history, a range of positions. Decisions read here, never a projection.
 
+use std::collections::HashMap;
+
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
@@ -31,6 +33,18 @@ pub async fn load(database: &Database, stream_id: Uuid) -> Result<Option<Stream>
     let statement = client.prepare_cached("select * from load_stream($1)").await?;
     let row = client.query_opt(&statement, &[&stream_id]).await?;
     Ok(row.as_ref().map(stream_of))
+}
+
+/// The last states of several streams in one round trip; those that don't exist are left out.
+///
+/// # Errors
+/// As the database says.
+pub async fn load_all(database: &Database, stream_ids: &[Uuid]) -> Result<HashMap<Uuid, Stream>, ReadError> {
+    let client = database.client().await?;
+    let sql = "select s.id, l.* from unnest($1::uuid[]) as s (id), lateral load_stream(s.id) as l";
+    let statement = client.prepare_cached(sql).await?;
+    let rows = client.query(&statement, &[&stream_ids]).await?;
+    Ok(rows.iter().map(|row| (row.get("id"), stream_of(row))).collect())
 }
 
 fn stream_of(row: &Row) -> Stream {

@@ -29,6 +29,15 @@ pub struct EventBody {
 /// # Errors
 /// [`BodyError`] when the payload is not that of an action's event.
 pub fn event_body(payload: &str, recorded_at: DateTime<Utc>) -> Result<EventBody, BodyError> {
+    event_body_at(payload, recorded_at, None)
+}
+
+/// [`event_body`] for a source item's instance that has changed its address since: `source_instance_url` is the new one.
+pub(crate) fn event_body_at(
+    payload: &str,
+    recorded_at: DateTime<Utc>,
+    source_instance_url: Option<&str>,
+) -> Result<EventBody, BodyError> {
     // A body that nests as deep as bodies may stands in its payload some levels deeper than serde_json reads by itself.
     let mut deserializer = serde_json::Deserializer::from_str(payload);
     deserializer.disable_recursion_limit();
@@ -45,7 +54,7 @@ pub fn event_body(payload: &str, recorded_at: DateTime<Utc>) -> Result<EventBody
             item_domain: &action.source_item_domain,
             item_type: &action.source_item_type,
             item_id: action.source_item_id,
-            item_instance_url: &action.source_item_instance_url,
+            item_instance_url: source_instance_url.unwrap_or(&action.source_item_instance_url),
         },
         target_item: ItemReference {
             item_network: &action.target_item_network,

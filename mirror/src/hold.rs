@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use crate::MirrorError;
 use crate::lane::{Lane, State};
-use crate::outcome::{EventIdentity, Verdict};
-use crate::queries::{self, Claim, LaneKey, Parked, Settled, Settlement};
+use crate::mark::Mark;
+use crate::outcome::Verdict;
+use crate::queries::{self, Claim, LaneKey, Parked, Refill, Settled, Settlement};
 use crate::worker::MirrorOptions;
 
 /// Whether we may go on after something was written.
@@ -22,6 +23,22 @@ pub(crate) enum Grip {
     Held,
     /// It isn't: the lease was lost, an operator paused it, or we gave it back.
     Gone,
+}
+
+/// What an attempt came to.
+pub(crate) struct Attempt<'a> {
+    /// Every number up to it is settled.
+    pub(crate) up_to: i64,
+    /// The lane after it.
+    pub(crate) lane: Lane,
+    /// What the peer's application spoke against.
+    pub(crate) parked: Vec<Parked<'a>>,
+    /// What was parked before and has been delivered.
+    pub(crate) delivered_again: Vec<i64>,
+    /// For the operator.
+    pub(crate) last_error: Option<Value>,
+    /// When.
+    pub(crate) now: DateTime<Utc>,
 }
 
 /// The lease and what it is worth.
@@ -35,6 +52,9 @@ pub(crate) struct Hold {
     asked_at: Instant,
     nudges: i32,
     lane: Lane,
+    mark: Mark,
+    moved_to: Option<String>,
+    epoch: Uuid,
     /// Every number up to it is settled, whether the row says so yet or not.
     settled_seq: i64,
     written_seq: i64,
@@ -53,7 +73,7 @@ impl Hold {
         let asked_at = Instant::now();
         let now = (options.now)();
         let claim = queries::claim(db, key, holder, previous, options.lease, now).await?;
-        Ok(claim.map(|Claim { acknowledged_seq, lane, nudges }| Self {
+        Ok(claim.map(|Claim { acknowledged_seq, lane, nudges, mark, moved_to, epoch }| Self {
             db: db.clone(),
             key: key.clone(),
             holder,
@@ -62,6 +82,9 @@ impl Hold {
             asked_at,
             nudges,
             lane,
+            mark,
+            moved_to,
+            epoch,
             settled_seq: acknowledged_seq,
             written_seq: acknowledged_seq,
             written_at: asked_at,
@@ -74,6 +97,24 @@ impl Hold {
 
     pub(crate) fn lane(&self) -> &Lane {
         &self.lane
+    }
+
+    /// What the peer said of itself; written down with whatever is written next.
+    pub(crate) fn mark(&mut self) -> &mut Mark {
+        &mut self.mark
+    }
+
+    /// Where the destination is called: at its own address, or where an operator said that it is now.
+    pub(crate) fn called_at(&self) -> &str {
+        self.moved_to.as_deref().unwrap_or(&self.key.destination)
+    }
+
+    pub(crate) fn has_moved(&self) -> bool {
+        self.moved_to.is_some()
+    }
+
+    pub(crate) fn epoch(&self) -> Uuid {
+        self.epoch
     }
 
     pub(crate) fn settled_seq(&self) -> i64 {
@@ -91,17 +132,51 @@ impl Hold {
 
     pub(crate) async fn renew(&mut self) -> Result<Grip, MirrorError> {
         let asked_at = Instant::now();
-        if !queries::renew(&self.db, &self.key, self.holder, self.lease).await? {
+        let Some(epoch) = queries::renew(&self.db, &self.key, self.holder, self.lease).await? else {
             return Ok(self.lost());
-        }
+        };
         self.asked_at = asked_at;
+        self.epoch = epoch;
         Ok(Grip::Held)
     }
 
-    /// An event arrived. Written down later, with others: a crash in between repeats them.
-    pub(crate) fn delivered(&mut self, seq: i64, lane: Lane) {
-        self.settled_seq = seq;
-        self.lane = lane;
+    /// Nothing up to `seq` is left to send. Written down later: a crash in between repeats it.
+    pub(crate) fn passed(&mut self, seq: i64) {
+        self.settled_seq = self.settled_seq.max(seq);
+    }
+
+    /// An attempt is over. If it only delivered, that is written down later, with others: a crash in between repeats it.
+    /// A lane that is not ready afterwards is given back.
+    pub(crate) async fn record(&mut self, attempt: Attempt<'_>, options: &MirrorOptions) -> Result<Grip, MirrorError> {
+        let doubted = self.lane.state != State::Ready;
+        self.passed(attempt.up_to);
+        self.lane = attempt.lane;
+        let keep = self.lane.state == State::Ready;
+        let news = !attempt.parked.is_empty() || !attempt.delivered_again.is_empty() || attempt.last_error.is_some();
+        if keep && !news && !doubted && !self.overdue(options) {
+            return Ok(Grip::Held);
+        }
+        let lease = keep.then_some(self.lease);
+        let asked_at = Instant::now();
+        let settlement = Settlement {
+            parked: attempt.parked,
+            delivered: attempt.delivered_again,
+            now: attempt.now,
+            ..self.settlement(attempt.last_error, lease)
+        };
+        let settled = queries::settle(&self.db, &self.key, self.holder, &settlement).await?;
+        self.wrote(settled, asked_at, lease).await
+    }
+
+    /// The peer lost what was settled: everything after its mark goes again.
+    pub(crate) async fn refill(&mut self, now: DateTime<Utc>) -> Result<Grip, MirrorError> {
+        let refill = Refill { mark: self.mark.high_water, now };
+        if !queries::refill(&self.db, &self.key, self.holder, &refill).await? {
+            return Ok(self.lost());
+        }
+        self.settled_seq = refill.mark;
+        self.written_seq = refill.mark;
+        Ok(Grip::Held)
     }
 
     /// Delivered events that the row doesn't show yet have waited so long, or are so many.
@@ -123,13 +198,6 @@ impl Hold {
         Ok(())
     }
 
-    /// The attempt failed: the lane waits, and is given back.
-    pub(crate) async fn fail(&mut self, lane: Lane, verdict: &Verdict, now: DateTime<Utc>) -> Result<(), MirrorError> {
-        self.lane = lane;
-        self.settle(Some(last_error(verdict, now)), None).await?;
-        Ok(())
-    }
-
     /// The destination left the contract, or came back.
     pub(crate) async fn registered(&mut self, registered: bool) -> Result<Grip, MirrorError> {
         let lane = self.lane.registered(registered);
@@ -140,33 +208,6 @@ impl Hold {
         self.settle(None, registered.then_some(self.lease)).await
     }
 
-    /// Parks an event, durably. The lane goes on, unless too many were parked in a row.
-    pub(crate) async fn park(
-        &mut self,
-        seq: i64,
-        event: EventIdentity,
-        lane: Lane,
-        verdict: &Verdict,
-        now: DateTime<Utc>,
-    ) -> Result<Grip, MirrorError> {
-        self.settled_seq = seq;
-        self.lane = lane;
-        let lease = (self.lane.state == State::Ready).then_some(self.lease);
-        let parked = Parked {
-            seq,
-            action_id: event.action_id,
-            update_count: event.update_count,
-            conflict: verdict.conflict,
-            status: verdict.status,
-            error: verdict.error.as_deref(),
-            message: verdict.message.as_deref(),
-        };
-        let asked_at = Instant::now();
-        let settlement = self.settlement(Some(last_error(verdict, now)), lease);
-        let settled = queries::park(&self.db, &self.key, self.holder, &settlement, &parked, now).await?;
-        self.wrote(settled, asked_at, lease).await
-    }
-
     async fn settle(&mut self, last_error: Option<Value>, lease: Option<Duration>) -> Result<Grip, MirrorError> {
         let asked_at = Instant::now();
         let settlement = self.settlement(last_error, lease);
@@ -175,7 +216,17 @@ impl Hold {
     }
 
     fn settlement(&self, last_error: Option<Value>, lease: Option<Duration>) -> Settlement<'_> {
-        Settlement { acknowledged_seq: self.settled_seq, lane: &self.lane, last_error, nudges: self.nudges, lease }
+        Settlement {
+            acknowledged_seq: self.settled_seq,
+            lane: &self.lane,
+            mark: &self.mark,
+            last_error,
+            nudges: self.nudges,
+            lease,
+            parked: Vec::new(),
+            delivered: Vec::new(),
+            now: DateTime::default(),
+        }
     }
 
     async fn wrote(
@@ -212,7 +263,7 @@ impl Hold {
 }
 
 /// `last_error` of CONTRACT 4.23.
-fn last_error(verdict: &Verdict, now: DateTime<Utc>) -> Value {
+pub(crate) fn last_error(verdict: &Verdict, now: DateTime<Utc>) -> Value {
     json!({
         "at": now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         "status": verdict.status,

@@ -140,6 +140,23 @@ impl Lane {
         if self.state == State::Paused { Self { state: State::Paused, next_attempt_at: None, ..next } } else { next }
     }
 
+    /// The lane after one attempt with several events. Failures count attempts, not events: of a run of parked ones only
+    /// the last may back the lane off.
+    #[must_use]
+    pub fn after_all(&self, outcomes: &[Outcome], now: DateTime<Utc>, random: f64) -> Self {
+        let last = outcomes.len().saturating_sub(1);
+        let mut lane = self.clone();
+        for (number, outcome) in outcomes.iter().enumerate() {
+            lane = match outcome {
+                Outcome::Parked if number < last => {
+                    Self { parked_in_row: lane.parked_in_row.saturating_add(1), ..lane }
+                }
+                _ => lane.after(*outcome, now, random),
+            };
+        }
+        lane
+    }
+
     /// The destination is in the contract, or isn't. A paused lane doesn't mind.
     #[must_use]
     pub fn registered(&self, registered: bool) -> Self {
@@ -278,6 +295,20 @@ mod tests {
         lane = lane.after(Outcome::Parked, epoch(), 0.5);
         assert_eq!((lane.state, lane.failures), (State::BackingOff, 2));
         assert_eq!(lane.after(Outcome::Delivered, epoch(), 0.5), Lane::default());
+    }
+
+    #[test]
+    fn a_batch_fails_once_however_many_of_its_events_are_parked() {
+        let after = |lane: &Lane, outcomes: &[Outcome]| lane.after_all(outcomes, epoch(), 0.5);
+        let lane = after(&Lane::default(), &[Outcome::Parked; 50]);
+        assert_eq!((lane.state, lane.failures, lane.parked_in_row), (State::BackingOff, 1, 50));
+        assert_eq!(after(&lane, &[Outcome::Parked]).failures, 2);
+        let healed = after(&lane, &[Outcome::Parked, Outcome::Delivered, Outcome::Parked]);
+        assert_eq!(healed, Lane { parked_in_row: 1, ..Lane::default() });
+        assert_eq!(after(&lane, &[]), lane);
+        let retry = Outcome::BackedOff { retry_after: None };
+        let lane = after(&Lane::default(), &[Outcome::Delivered, Outcome::Parked, retry]);
+        assert_eq!((lane.state, lane.failures, lane.parked_in_row), (State::BackingOff, 1, 1));
     }
 
     #[test]

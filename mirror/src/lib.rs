@@ -3,22 +3,27 @@
 //! parked until it is delivered or an operator drops it.
 //!
 //! The way of an event: [`worker`] finds lanes that have something due, leases one and runs a task for it; the task reads
-//! the log ([`queries`]), writes the body ([`body`]), sends it ([`peer`]), judges the answer ([`outcome`]) and lets the
-//! lane's state machine ([`lane`]) say what follows.
+//! the log ([`queries`]), writes the body ([`body`]), sends it ([`peer`]), alone or with others, judges the answer
+//! ([`outcome`]) and lets the lane's state machine ([`lane`]) say what follows. What an operator can do about it is in
+//! [`operator`].
 
 pub mod body;
+pub mod capability;
 pub mod contact;
 pub mod delay;
 pub mod destination;
 pub mod guard;
 pub mod lane;
+pub mod mark;
 pub mod metrics;
+pub mod operator;
 pub mod outcome;
 pub mod peer;
 pub mod queries;
 pub mod signature;
 pub mod worker;
 
+mod batch;
 mod deliver;
 mod hold;
 mod lane_task;
@@ -26,8 +31,9 @@ mod lane_task;
 pub use contact::Contacts;
 pub use guard::Guard;
 pub use metrics::MirrorMetrics;
+pub use operator::{Operator, OperatorError, Verb};
 pub use peer::{PeerAnswer, PeerClient, PeerClientError, PeerError, PeerOptions, Signer};
-pub use queries::{LaneKey, LaneStatus};
+pub use queries::{LaneKey, LaneStatus, Operation, ParkedEvent, ParkedPage, ParkedQuery};
 pub use worker::{Mirror, MirrorOptions, Progress, Registry};
 
 /// What goes wrong on our own side. What goes wrong at a peer is an [`outcome::Verdict`].

@@ -11,6 +11,8 @@ const LANE: &[&str] = &["network", "destination"];
 const LATENCY_BUCKETS: &[f64] =
     &[0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0, 86_400.0];
 
+const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0];
+
 /// The mirror's metrics. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct MirrorMetrics {
@@ -22,6 +24,8 @@ pub struct MirrorMetrics {
     lane_state: IntGaugeVec,
     attempts: IntCounterVec,
     delivery_seconds: HistogramVec,
+    batch_events: HistogramVec,
+    refills: IntCounterVec,
     faults: IntCounterVec,
 }
 
@@ -45,6 +49,10 @@ impl MirrorMetrics {
             .buckets(LATENCY_BUCKETS.to_vec());
         let delivery_seconds = HistogramVec::new(latency, LANE)?;
         registry.register(Box::new(delivery_seconds.clone()))?;
+        let sizes = HistogramOpts::new("dpg_mirror_batch_events", "Events in a batch that was sent.")
+            .buckets(BATCH_BUCKETS.to_vec());
+        let batch_events = HistogramVec::new(sizes, LANE)?;
+        registry.register(Box::new(batch_events.clone()))?;
         Ok(Self {
             waiting: gauge("dpg_mirror_waiting", "Events neither delivered, parked nor dropped.", LANE)?,
             oldest_waiting_seconds: gauge(
@@ -70,6 +78,12 @@ impl MirrorMetrics {
                 &["network", "destination", "outcome"],
             )?,
             delivery_seconds,
+            batch_events,
+            refills: counter(
+                "dpg_mirror_refills_total",
+                "Times that a lane went back because its peer had lost what it acknowledged.",
+                LANE,
+            )?,
             faults: counter("dpg_mirror_faults_total", "Faults on our own side, by kind.", &["kind"])?,
         })
     }
@@ -78,9 +92,8 @@ impl MirrorMetrics {
     pub fn show(&self, lanes: &[LaneStatus], now: chrono::DateTime<chrono::Utc>) {
         for lane in lanes {
             let labels = labels(&lane.key);
-            let age = lane.oldest_recorded_at.map_or(0, |at| (now - at).num_seconds().max(0));
-            self.waiting.with_label_values(&labels).set(lane.waiting());
-            self.oldest_waiting_seconds.with_label_values(&labels).set(age);
+            self.waiting.with_label_values(&labels).set(lane.waiting);
+            self.oldest_waiting_seconds.with_label_values(&labels).set(lane.oldest_waiting_seconds(now));
             self.parked.with_label_values(&labels).set(lane.parked);
             self.diverged.with_label_values(&labels).set(i64::from(lane.diverged));
             self.failures.with_label_values(&labels).set(i64::from(lane.failures));
@@ -99,6 +112,16 @@ impl MirrorMetrics {
 
     pub(crate) fn delivered(&self, key: &LaneKey, seconds: f64) {
         self.delivery_seconds.with_label_values(&labels(key)).observe(seconds.max(0.0));
+    }
+
+    pub(crate) fn batch(&self, key: &LaneKey, events: usize) {
+        // At most fifty.
+        let events = u32::try_from(events).unwrap_or(u32::MAX);
+        self.batch_events.with_label_values(&labels(key)).observe(f64::from(events));
+    }
+
+    pub(crate) fn refilled(&self, key: &LaneKey) {
+        self.refills.with_label_values(&labels(key)).inc();
     }
 
     pub(crate) fn fault(&self, kind: &str) {

@@ -13,9 +13,9 @@ use crate::lane::Outcome;
 use crate::peer::{PeerAnswer, PeerError};
 
 /// Longest message of a peer that is kept, in characters.
-const LONGEST_MESSAGE: usize = 1000;
+pub(crate) const LONGEST_MESSAGE: usize = 1000;
 /// Longest error code of a peer that is kept, in characters.
-const LONGEST_CODE: usize = 120;
+pub(crate) const LONGEST_CODE: usize = 120;
 
 /// Which event an answer must be about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,12 @@ impl Verdict {
         Self::backed_off(None, error, message, None)
     }
 
+    /// The same words, which settle nothing.
+    pub(crate) fn backed_off_instead(self) -> Self {
+        let unexpected = Self { outcome: Outcome::BackedOff { retry_after: None }, conflict: false, ..self };
+        told(unexpected, "unexpected_answer", "The peer's answer does not fit what was sent.")
+    }
+
     fn backed_off(status: Option<u16>, error: &str, message: &str, retry_after: Option<Duration>) -> Self {
         Self {
             outcome: Outcome::BackedOff { retry_after },
@@ -63,7 +69,17 @@ impl Verdict {
 #[must_use]
 pub fn judge(answer: &Result<PeerAnswer, PeerError>, event: EventIdentity, now: DateTime<Utc>) -> Verdict {
     match answer {
-        Ok(answer) => judge_answer(answer, event, now),
+        Ok(answer) => judge_answer(answer, Some(event), now),
+        Err(error) => judge_silence(error),
+    }
+}
+
+/// Judges what came back for a batch as if for one event: whether we were let in, and whether the application spoke.
+pub(crate) fn judge_whole(answer: &Result<PeerAnswer, PeerError>, now: DateTime<Utc>) -> Verdict {
+    match answer {
+        // Of whatever a refusal speaks, it is about the sender here.
+        Ok(answer) if answer.status == 403 => refused(answer),
+        Ok(answer) => judge_answer(answer, None, now),
         Err(error) => judge_silence(error),
     }
 }
@@ -78,21 +94,34 @@ fn judge_silence(error: &PeerError) -> Verdict {
     Verdict::backed_off(status, code, &with_sources(error), None)
 }
 
-fn judge_answer(answer: &PeerAnswer, event: EventIdentity, now: DateTime<Utc>) -> Verdict {
-    let spoken = serde_json::from_slice::<Map<String, Value>>(&answer.body).ok();
-    let verdict = |outcome, conflict| Verdict {
+fn spoken(answer: &PeerAnswer) -> Option<Map<String, Value>> {
+    serde_json::from_slice(&answer.body).ok()
+}
+
+fn refused(answer: &PeerAnswer) -> Verdict {
+    let verdict = in_words_of(answer, spoken(answer).as_ref(), Outcome::Refused, false);
+    told(verdict, "refused", "The peer does not let us in.")
+}
+
+fn in_words_of(answer: &PeerAnswer, spoken: Option<&Map<String, Value>>, outcome: Outcome, conflict: bool) -> Verdict {
+    Verdict {
         outcome,
         conflict,
         status: Some(answer.status),
-        error: spoken.as_ref().and_then(code).map(|code| cut(code, LONGEST_CODE)),
-        message: spoken.as_ref().and_then(|body| text(body, "message")).map(|message| cut(message, LONGEST_MESSAGE)),
-    };
+        error: spoken.and_then(code).map(|code| cut(code, LONGEST_CODE)),
+        message: spoken.and_then(|body| text(body, "message")).map(|message| cut(message, LONGEST_MESSAGE)),
+    }
+}
+
+fn judge_answer(answer: &PeerAnswer, event: Option<EventIdentity>, now: DateTime<Utc>) -> Verdict {
+    let spoken = spoken(answer);
+    let verdict = |outcome, conflict| in_words_of(answer, spoken.as_ref(), outcome, conflict);
     match (answer.status, &spoken) {
         (200..=299, Some(body)) if body.get("conflict") == Some(&Value::Bool(true)) => verdict(Outcome::Parked, true),
-        (200..=299, Some(body)) if is_about(body, event) => verdict(Outcome::Delivered, false),
+        (200..=299, Some(body)) if event.is_none_or(|event| is_about(body, event)) => verdict(Outcome::Delivered, false),
         (400 | 404 | 409 | 413 | 422, Some(body)) if speaks(body) => verdict(Outcome::Parked, false),
         (403, Some(body)) if speaks(body) && !speaks_of_trust(body) => verdict(Outcome::Parked, false),
-        (401 | 403, _) => told(verdict(Outcome::Refused, false), "refused", "The peer does not let us in."),
+        (401 | 403, _) => refused(answer),
         (status, spoken) => {
             let retry_after = retry_after(&answer.headers, now);
             let message = format!(
@@ -143,7 +172,7 @@ fn text<'a>(body: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
 }
 
 /// Postgres can't store U+0000, and a peer's essay is no use to an operator.
-fn cut(text: &str, longest: usize) -> String {
+pub(crate) fn cut(text: &str, longest: usize) -> String {
     text.chars().filter(|c| *c != '\0').take(longest).collect()
 }
 

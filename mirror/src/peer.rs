@@ -129,6 +129,12 @@ impl PeerClient {
         Self { max_answer_bytes, ..self }
     }
 
+    /// What our signatures call us; none without a key.
+    #[must_use]
+    pub fn keyid(&self) -> Option<&str> {
+        self.options.signer.as_ref().map(|signer| signer.keyid.as_str())
+    }
+
     /// POSTs a JSON body to `path` (with its query, if any) at the origin of a registered instance URL.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use uuid::Uuid;
 
+use crate::capability::Capabilities;
 use crate::hold::Hold;
 use crate::lane::State;
 use crate::lane_task::{self, Means};
@@ -41,7 +42,7 @@ pub struct MirrorOptions {
     /// How often metrics and registrations are looked through.
     pub refresh: Duration,
     /// Events read at once.
-    pub chunk: i64,
+    pub chunk: usize,
     /// Deliveries after which the row is written.
     pub flush_every: i64,
     /// Time after which the row is written at the next delivery.
@@ -60,7 +61,7 @@ impl Default for MirrorOptions {
             poll: Duration::from_millis(250),
             spacing: Duration::from_millis(10),
             refresh: Duration::from_secs(5),
-            chunk: 64,
+            chunk: 100,
             flush_every: 64,
             flush_after: Duration::from_millis(100),
             now: Arc::new(Utc::now),
@@ -100,7 +101,7 @@ impl Mirror {
         options: MirrorOptions,
     ) -> Self {
         let contacts = Contacts::new(db.clone());
-        let means = Arc::new(Means { db, client, registry, metrics, options });
+        let means = Arc::new(Means { db, client, registry, capabilities: Capabilities::default(), metrics, options });
         Self { means, contacts, orphans: Arc::default() }
     }
 
@@ -120,7 +121,7 @@ impl Mirror {
     /// # Errors
     /// As the database says.
     pub async fn lanes(&self) -> Result<Vec<LaneStatus>, MirrorError> {
-        queries::lanes(&self.means.db).await
+        queries::lanes(&self.means.db, None).await
     }
 
     /// One round: works on every lane that is due now until it has to rest.
@@ -153,7 +154,7 @@ impl Mirror {
         let lanes = self.lanes().await?;
         self.means.metrics.show(&lanes, (self.means.options.now)());
         for lane in lanes {
-            let registered = self.registered(&lane.key);
+            let registered = self.registered(&lane.key, lane.moved_to.as_deref());
             if lane.state != State::Paused && registered == (lane.state == State::Unregistered) {
                 queries::show_registered(&self.means.db, &lane.key, registered).await?;
             }
@@ -199,13 +200,15 @@ impl Mirror {
     /// Lanes with something to send. Those that are known to be unregistered and still are have nothing to do.
     async fn due(&self) -> Result<Vec<LaneKey>, MirrorError> {
         let orphans: Vec<Uuid> = self.orphans().values().copied().collect();
-        let due = queries::due_lanes(&self.means.db, (self.means.options.now)(), &orphans).await?;
-        let idle = |lane: &DueLane| lane.state == State::Unregistered && !self.registered(&lane.key);
+        let asks = self.means.client.keyid().is_some();
+        let due = queries::due_lanes(&self.means.db, (self.means.options.now)(), &orphans, asks).await?;
+        let registered = |lane: &DueLane| self.registered(&lane.key, lane.moved_to.as_deref());
+        let idle = |lane: &DueLane| lane.state == State::Unregistered && !registered(lane);
         Ok(due.into_iter().filter(|lane| !idle(lane)).map(|lane| lane.key).collect())
     }
 
-    fn registered(&self, key: &LaneKey) -> bool {
-        self.means.registry.url(&key.network, &key.destination).is_some()
+    fn registered(&self, key: &LaneKey, moved_to: Option<&str>) -> bool {
+        self.means.registry.url(&key.network, moved_to.unwrap_or(&key.destination)).is_some()
     }
 
     async fn work(&self, key: LaneKey, stop: &CancellationToken) -> Result<Progress, MirrorError> {

@@ -319,6 +319,18 @@ impl Place<'_> {
         None
     }
 
+    /// Reads a list, each element by `read`.
+    pub fn each<T>(&mut self, mut read: impl FnMut(&mut Place<'_>) -> Option<T>) -> Option<Vec<T>> {
+        let Some(list) = self.value.as_array() else { return self.refuse("must be a list") };
+        let mut elements = Vec::with_capacity(list.len());
+        for (index, value) in list.iter().enumerate() {
+            let mut path = self.path.clone();
+            push_segment(&mut path, &index.to_string());
+            elements.extend(read(&mut Place { value, path, source: self.source, faults: self.faults }));
+        }
+        Some(elements)
+    }
+
     /// Reads an object with fields of its own.
     pub fn fields<T>(&mut self, build: impl FnOnce(&mut Fields<'_>) -> T) -> Option<T> {
         let Some(object) = self.value.as_object() else { return self.refuse("must be an object") };

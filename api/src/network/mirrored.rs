@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use chrono::{DateTime, Utc};
-use dpg_eventstore::{Appended, Command, Metadata, read};
+use dpg_eventstore::{Appended, Command, InboxMark, Metadata, Stream, read};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use crate::commands::action::event_id;
 use crate::commands::mirrored::{
     Mirrored, MirroredEvent, check_identity, identity_conflict, same_content, store as decide,
 };
-use crate::commands::payload::{ActionPayload, ActionState, HistoryRow, Party, parse, timestamp};
+use crate::commands::payload::{ActionPayload, ActionState, HistoryRow, LoadedAction, Party, parse, timestamp};
 use crate::contract::{InstanceUrl, ItemKind};
 use crate::http::fields::Fields;
 use crate::http::references::{ItemRef as ItemKey, ItemRefPlus, item_ref_plus};
@@ -30,9 +30,10 @@ pub struct EventBody {
     pub source: ItemRefPlus,
     /// Whose item it is about.
     pub target: ItemRefPlus,
+    /// Whose event it is.
+    pub action_id: Uuid,
     action_type: String,
     action_status: String,
-    action_id: Uuid,
     update_count: i32,
     target_owner: Option<String>,
     coordinates: [Option<f64>; 4],
@@ -122,52 +123,126 @@ struct Stored {
     conflict: bool,
 }
 
+/// What can be told of an event before its action is looked at.
+pub(super) struct Prepared {
+    /// The event, in registered spellings.
+    pub(super) event: MirroredEvent,
+    /// The network whose log takes it in.
+    pub(super) network: String,
+    /// What the contract says of its payload; asked for after the action's identity.
+    payload: Result<(), ApiError>,
+}
+
+/// Checks an event against everything but its action. `source` is the stream under its source item's id.
+///
+/// # Errors
+/// Those of [`store`], but for `EVENT_IDENTITY_CONFLICT`.
+pub(super) fn prepare(app: &App, body: EventBody, source: Option<&Stream>) -> Result<Prepared, ApiError> {
+    let origin = registered_origin(app, &body)?;
+    if !is_own(app, &body.source.instance_url) {
+        let message = "The source item's instance is not this one.";
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "INVALID_SOURCE_INSTANCE", message));
+    }
+    let key = &body.source.item;
+    let own_url = app.contracts.own_instance_url(&key.network, &key.domain);
+    let network = key.network.clone();
+    let owner = owner_of(key, source)?;
+    let payload = check_payload(app, &body);
+    Ok(Prepared { event: body.mirrored(&origin, owner, &own_url), network, payload })
+}
+
+/// Decides about an event; `known` is its action as it stands.
+///
+/// # Errors
+/// 409 `EVENT_IDENTITY_CONFLICT`; 400 `INVALID_EVENT_REQUEST` for its payload.
+pub(super) fn judge(
+    known: Option<&LoadedAction>,
+    prepared: &Prepared,
+    mut metadata: Metadata,
+) -> Result<Mirrored, ApiError> {
+    check_identity(known, &prepared.event)?;
+    prepared.payload.clone()?;
+    metadata.origin = Some(prepared.event.origin.clone());
+    decide(known, prepared.event.clone(), metadata)
+}
+
+/// The action under an event's `action_id`, if there is one.
+///
+/// # Errors
+/// 409 `EVENT_IDENTITY_CONFLICT` when it is no action, or one of another network.
+pub(super) fn known_action(stream: Option<&Stream>, network: &str) -> Result<Option<LoadedAction>, ApiError> {
+    if stream.is_some_and(|stream| stream.stream_type != "action" || stream.network != network) {
+        return Err(identity_conflict());
+    }
+    loaded_action(stream)
+}
+
+/// What became of an event, and where it is in the log.
+pub(super) struct Done {
+    /// It was stored now.
+    pub(super) new: bool,
+    /// It was here before, with another content.
+    pub(super) conflict: bool,
+    /// The stored event's type and status.
+    pub(super) action_type: String,
+    pub(super) action_status: String,
+    /// Its identity.
+    pub(super) event_id: Uuid,
+    /// Its position, or that of its action's last event.
+    pub(super) position: i64,
+}
+
 /// Stores an event whose sender is trusted: 201, or 200 when it was there already.
 ///
 /// # Errors
 /// 403 `EVENT_ORIGIN_MISMATCH`; 400 `INVALID_SOURCE_INSTANCE`, `INVALID_EVENT_REQUEST`; 404 `SOURCE_ITEM_NOT_FOUND`; 409
 /// `EVENT_IDENTITY_CONFLICT`.
-pub async fn store(app: &App, body: EventBody, mut metadata: Metadata) -> Result<Answer, ApiError> {
-    let origin = registered_origin(app, &body)?;
-    let (source, own_url) =
-        (&body.source.item, app.contracts.own_instance_url(&body.source.item.network, &body.source.item.domain));
-    if !is_own(app, &body.source.instance_url) {
-        let message = "The source item's instance is not this one.";
-        return Err(ApiError::new(StatusCode::BAD_REQUEST, "INVALID_SOURCE_INSTANCE", message));
-    }
-    let source_owner = source_owner(app, &body).await?;
-    let network = source.network.clone();
-    let (action_id, count) = (body.action_id, body.update_count);
-    let status = body.action_status.clone();
-    metadata.origin = Some(origin.clone());
-    let payload_verdict = check_payload(app, &body);
-    let event = body.mirrored(&origin, source_owner, &own_url);
+pub async fn store(app: &App, body: EventBody, metadata: Metadata) -> Result<Answer, ApiError> {
+    let source = read::load(&app.database, body.source.item.id).await?;
+    let prepared = prepare(app, body, source.as_ref())?;
+    let done = store_prepared(app, &prepared, &metadata, None).await?;
+    let (action_id, update_count) = (prepared.event.state.action_id, prepared.event.state.update_count);
+    let stored = Stored {
+        event_id: done.event_id,
+        action_id,
+        action_type: done.action_type,
+        action_status: done.action_status,
+        update_count,
+        conflict: done.conflict,
+    };
+    let status = if done.new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(Answer::of(status, &stored)?.at(&prepared.network, done.position, action_id))
+}
+
+/// Stores an event on its own, however many others write to its action; `mark` moves with it.
+pub(super) async fn store_prepared(
+    app: &App,
+    prepared: &Prepared,
+    metadata: &Metadata,
+    mark: Option<&InboxMark>,
+) -> Result<Done, ApiError> {
+    let Prepared { event, network, .. } = prepared;
+    let action_id = event.state.action_id;
     for attempt in 0..TRIES {
         let turn = app.streams.lock(action_id).await;
         let stream = read::load(&app.database, action_id).await?;
-        if stream.as_ref().is_some_and(|stream| stream.stream_type != "action" || stream.network != network) {
-            return Err(identity_conflict());
-        }
-        let known = loaded_action(stream.as_ref())?;
-        check_identity(known.as_ref(), &event)?;
-        payload_verdict.clone()?;
-        let new = match decide(known.as_ref(), event.clone(), metadata.clone())? {
-            Mirrored::Known => return known_event(app, &network, &event).await,
+        let known = known_action(stream.as_ref(), network)?;
+        let new = match judge(known.as_ref(), prepared, metadata.clone())? {
+            Mirrored::Known => return known_event(app, network, event).await,
             Mirrored::New(new) => new,
         };
         let event_id = new.event_id;
-        match app.log.append(&network, Command::of(*new)).await? {
+        let command = Command { inbox: mark.into_iter().cloned().collect(), ..Command::of(*new) };
+        match app.log.append(network, command).await? {
             Appended::Won { position, .. } => {
-                let stored = Stored {
-                    event_id,
-                    action_id,
-                    action_type: event.state.action_type,
-                    action_status: status,
-                    update_count: count,
+                return Ok(Done {
+                    new: true,
                     conflict: false,
-                };
-                let answer = Answer::of(StatusCode::CREATED, &stored)?;
-                return Ok(answer.at(&network, position.unwrap_or_default(), action_id));
+                    action_type: event.state.action_type.clone(),
+                    action_status: event.state.action_status.clone(),
+                    event_id,
+                    position: position.unwrap_or_default(),
+                });
             }
             Appended::Conflict | Appended::Replayed => drop(turn),
         }
@@ -200,10 +275,9 @@ fn is_own(app: &App, url: &str) -> bool {
 }
 
 /// The owner of the source item here. A deleted item counts: its stream exists.
-async fn source_owner(app: &App, body: &EventBody) -> Result<String, ApiError> {
-    let key = &body.source.item;
-    let stream = read::load(&app.database, key.id).await?.filter(|stream| stream.stream_type == "item");
-    let state: Option<Value> = match &stream {
+fn owner_of(key: &ItemKey, stream: Option<&Stream>) -> Result<String, ApiError> {
+    let stream = stream.filter(|stream| stream.stream_type == "item");
+    let state: Option<Value> = match stream {
         Some(stream) => Some(parse(&stream.payload).map_err(|error| ApiError::internal(&error))?),
         None => None,
     };
@@ -231,30 +305,34 @@ fn kind_of(item: &ItemKey) -> ItemKind<'_> {
     ItemKind { network: &item.network, domain: &item.domain, item_type: &item.item_type }
 }
 
-/// The answer for an event that was there already; another content is told, and the first stays.
-async fn known_event(app: &App, network: &str, event: &MirroredEvent) -> Result<Answer, ApiError> {
+/// An event that was here already; another content is told, and the first stays.
+pub(super) async fn known_event(app: &App, network: &str, event: &MirroredEvent) -> Result<Done, ApiError> {
     let origin = instance_url(&event.origin)?;
     let (action_id, count) = (event.state.action_id, event.state.update_count);
-    let id = event_id(&origin, action_id, count);
-    let found = read::by_event_id(&app.database, network, action_id, id).await?;
+    let event_id = event_id(&origin, action_id, count);
+    let found = read::by_event_id(&app.database, network, action_id, event_id).await?;
     let Some(found) = found else { return Err(ApiError::unavailable()) };
     let payload: ActionPayload = parse(&found.payload).map_err(|error| ApiError::internal(&error))?;
-    let history: HistoryRow = payload.event;
-    let same = same_content(&history, &event.state.action_status, &event.event_payload, event.remarks.as_deref());
-    if !same {
-        tracing::warn!(%action_id, update_count = count, "an event came again with another content");
-    }
-    let stored = Stored {
-        event_id: id,
-        action_id,
+    Ok(Done {
+        new: false,
+        conflict: !says_the_same(&payload.event, event),
         action_type: payload.action.action_type,
-        action_status: history.action_status,
-        update_count: history.update_count,
-        conflict: !same,
-    };
-    Ok(Answer::of(StatusCode::OK, &stored)?.at(network, found.position, action_id))
+        action_status: payload.event.action_status,
+        event_id,
+        position: found.position,
+    })
 }
 
-fn invalid(message: impl Into<String>) -> ApiError {
+/// Whether a stored event has the content of one that came again (CONTRACT 4.14 step 6).
+pub(super) fn says_the_same(stored: &HistoryRow, event: &MirroredEvent) -> bool {
+    let same = same_content(stored, &event.state.action_status, &event.event_payload, event.remarks.as_deref());
+    if !same {
+        let (action_id, update_count) = (event.state.action_id, event.state.update_count);
+        tracing::warn!(%action_id, update_count, "an event came again with another content");
+    }
+    same
+}
+
+pub(super) fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "INVALID_EVENT_REQUEST", message)
 }

@@ -6,6 +6,7 @@ pub mod forward;
 pub mod held;
 pub mod history;
 pub mod mirrored;
+pub mod mirrored_batch;
 pub mod perform;
 pub mod status;
 pub mod trust;

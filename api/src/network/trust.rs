@@ -166,7 +166,7 @@ pub(super) fn invalid() -> ApiError {
     refusal(StatusCode::UNAUTHORIZED, "PEER_SIGNATURE_INVALID", "The signature is not valid.")
 }
 
-fn not_registered() -> ApiError {
+pub(super) fn not_registered() -> ApiError {
     refusal(StatusCode::FORBIDDEN, "PEER_NOT_REGISTERED", "The claimed instance is not registered for this domain.")
 }
 

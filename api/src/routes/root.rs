@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::config::ContractSource;
 use crate::http::endpoint::Endpoint;
+use crate::network::mirrored_batch::{BATCH_BYTES, BATCH_EVENTS};
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config.service(Endpoint::at("/").get(root)).service(Endpoint::at("/.well-known/dpg-peer").get(peer));
@@ -34,7 +35,7 @@ async fn peer(app: App) -> HttpResponse {
         "software": "dpg",
         "version": env!("CARGO_PKG_VERSION"),
         "public_keys": app.own_public_keys,
-        "capabilities": ["status-forward", "idempotency-key"],
-        "limits": {"batch_events": 50, "batch_bytes": 262_144},
+        "capabilities": ["event-batch", "status-forward", "idempotency-key"],
+        "limits": {"batch_events": BATCH_EVENTS, "batch_bytes": BATCH_BYTES},
     }))
 }

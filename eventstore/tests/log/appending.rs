@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dpg_eventstore::append::AppendOptions;
+use dpg_eventstore::inbox::{self, InboxLane};
 use dpg_eventstore::{Appended, Command, EventType, IdempotencyRecord, InboxMark, read};
 use serde_json::value::to_raw_value;
 use uuid::Uuid;
@@ -228,6 +229,8 @@ async fn an_inbox_mark_stops_before_a_gap_and_moves_over_what_came_early() {
             .iter()
             .map(|seq| InboxMark {
                 origin: "https://b".to_owned(),
+                // The lane of another network than that whose log takes the events in.
+                network: "elsewhere".to_owned(),
                 destination: "https://a".to_owned(),
                 epoch,
                 seq: *seq,
@@ -237,7 +240,39 @@ async fn an_inbox_mark_stops_before_a_gap_and_moves_over_what_came_early() {
     };
     for (seqs, mark) in [(vec![1, 2], 2), (vec![4, 6], 2), (vec![3], 4), (vec![4], 4), (vec![5], 6)] {
         log.appender.append(NETWORK, arrive(&seqs)).await.unwrap();
-        assert_eq!(log.count("select high_water from inbox").await, mark, "after {seqs:?}");
+        assert_eq!(
+            log.count("select high_water from inbox where network = 'elsewhere'").await,
+            mark,
+            "after {seqs:?}"
+        );
     }
     assert_eq!(log.count("select count(*) from inbox_ahead").await, 0);
+}
+
+#[tokio::test]
+async fn a_mark_moves_with_its_command_or_not_at_all() {
+    let log = TestLog::new().await;
+    let (epoch, item) = (Uuid::new_v4(), Uuid::new_v4());
+    let arrive = |version, seq| Command {
+        inbox: vec![InboxMark {
+            origin: "https://b".to_owned(),
+            network: NETWORK.to_owned(),
+            destination: "https://a".to_owned(),
+            epoch,
+            seq,
+        }],
+        ..Command::of(event(item, version, EventType::ItemCreated))
+    };
+    assert!(matches!(log.appender.append(NETWORK, arrive(1, 1)).await.unwrap(), Appended::Won { .. }));
+    assert!(matches!(log.appender.append(NETWORK, arrive(1, 2)).await.unwrap(), Appended::Conflict));
+    let lane = InboxLane {
+        origin: "https://b".to_owned(),
+        network: NETWORK.to_owned(),
+        destination: "https://a".to_owned(),
+        epoch,
+    };
+    assert_eq!(inbox::mark(&log.database, &lane, &[]).await.unwrap(), 1, "the loser moved nothing");
+    assert_eq!(inbox::mark(&log.database, &lane, &[3, 2]).await.unwrap(), 3);
+    let other = InboxLane { epoch: Uuid::new_v4(), ..lane };
+    assert_eq!(inbox::mark(&log.database, &other, &[2]).await.unwrap(), 0, "each epoch has its own");
 }

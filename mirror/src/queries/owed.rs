@@ -7,14 +7,17 @@ use uuid::Uuid;
 use super::{LaneKey, key, query, state};
 use crate::MirrorError;
 use crate::lane::State;
+use crate::mark;
 
-/// A lane with something to send, that nobody works on.
+/// A lane with something to do, that nobody works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueLane {
     /// Which.
     pub key: LaneKey,
     /// Its state before it is claimed.
     pub state: State,
+    /// Where its destination is now, if it has moved.
+    pub moved_to: Option<String>,
 }
 
 /// An event that a lane owes.
@@ -22,56 +25,133 @@ pub struct DueLane {
 pub struct DueEvent {
     /// Its number in the lane.
     pub seq: i64,
+    /// It was parked before.
+    pub again: bool,
     /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
     /// The log's payload, as text.
     pub payload: String,
 }
 
-/// Lanes that have something to send now and that nobody holds, but for holders who are `ours` and have gone.
-pub(crate) async fn due_lanes(db: &Database, now: DateTime<Utc>, ours: &[Uuid]) -> Result<Vec<DueLane>, MirrorError> {
+/// What a lane does next.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    /// Events to send, in order.
+    pub(crate) events: Vec<DueEvent>,
+    /// Once they are settled, so is every number up to here: those in between are parked or dropped.
+    pub(crate) up_to: i64,
+}
+
+/// Lanes that have something to send now and that nobody holds, but for holders who are `ours` and have gone. With `asks`
+/// also those that are idle and have to ask their peer for its mark.
+pub(crate) async fn due_lanes(
+    db: &Database,
+    now: DateTime<Utc>,
+    ours: &[Uuid],
+    asks: bool,
+) -> Result<Vec<DueLane>, MirrorError> {
+    let asked_before = asks.then(|| now - mark::EVERY);
     let rows = query(
         db,
-        "select h.network, h.destination, coalesce(l.state, 'ready')
+        "select h.network, h.destination, coalesce(l.state, 'ready'), l.moved_to
            from outbox_heads h left join lanes l using (network, destination)
-          where h.seq > coalesce(l.acknowledged_seq, 0)
-            and coalesce(l.state, 'ready') <> 'paused'
+          where coalesce(l.state, 'ready') <> 'paused'
             and (l.next_attempt_at is null or l.next_attempt_at <= $1)
-            and (l.lease_until is null or l.lease_until <= clock_timestamp() or l.lease_holder = any ($2))",
-        &[&now, &ours],
+            and (l.lease_until is null or l.lease_until <= clock_timestamp() or l.lease_holder = any ($2))
+            and (h.seq > coalesce(l.acknowledged_seq, 0)
+                 or (coalesce(l.state, 'ready') = 'ready' and coalesce(l.marked_at, '-infinity') <= $3)
+                 or exists (select from parked_events p
+                             where p.network = h.network and p.destination = h.destination
+                               and p.resolution = 'retry'))",
+        &[&now, &ours, &asked_before],
     )
     .await?;
-    rows.iter().map(|row| Ok(DueLane { key: key(row)?, state: state(row, 2)? })).collect()
+    let lane = |row| Ok(DueLane { key: key(row)?, state: state(row, 2)?, moved_to: row.try_get(3)? });
+    rows.iter().map(lane).collect()
+}
+
+/// A number in the outbox that has to be sent.
+struct Owed {
+    seq: i64,
+    position: i64,
+    again: bool,
 }
 
 /// What a lane owes after `after`, in order: at most `limit` events and about `max_bytes` of them, but at least one.
-/// The outbox first and the log by constants then, so that only the partitions concerned are opened.
+/// Events that an operator wants sent again come at their number, so before what the lane has not reached yet.
 pub(crate) async fn due_events(
     db: &Database,
     key: &LaneKey,
     after: i64,
-    limit: i64,
+    limit: usize,
     max_bytes: i64,
-) -> Result<Vec<DueEvent>, MirrorError> {
-    let owed = query(
+) -> Result<Due, MirrorError> {
+    let mut owed = again(db, key, after, limit).await?;
+    let mut up_to = after;
+    if owed.len() < limit {
+        let scanned = not_reached(db, key, after, limit).await?;
+        up_to = scanned.up_to;
+        owed.extend(scanned.owed);
+        if let Some(cut) = owed.get(limit) {
+            up_to = cut.seq - 1;
+        }
+        owed.truncate(limit);
+    }
+    let events = from_log(db, key, &owed, max_bytes).await?;
+    // Cut short by their size: the lane has then come no further than the last of them.
+    if let (true, Some(last)) = (events.len() < owed.len(), events.last()) {
+        up_to = up_to.min(last.seq.max(after));
+    }
+    Ok(Due { events, up_to })
+}
+
+/// Events behind the acknowledged number that are to be sent again.
+async fn again(db: &Database, key: &LaneKey, after: i64, limit: usize) -> Result<Vec<Owed>, MirrorError> {
+    let rows = query(
         db,
-        "select seq, position from outbox where network = $1 and destination = $2 and seq > $3 order by seq limit $4",
-        &[&key.network, &key.destination, &after, &limit],
+        "select o.seq, o.position from parked_events p join outbox o using (network, destination, seq)
+          where p.network = $1 and p.destination = $2 and p.resolution = 'retry' and p.seq <= $3
+          order by o.seq limit $4",
+        &[&key.network, &key.destination, &after, &rows_of(limit)],
     )
     .await?;
-    let mut positions: Vec<i64> = Vec::with_capacity(owed.len());
-    for (expected, row) in (after + 1..).zip(&owed) {
-        let found: i64 = row.try_get(0)?;
-        if found != expected {
-            return Err(MirrorError::Gap {
-                network: key.network.clone(),
-                destination: key.destination.clone(),
-                expected,
-                found,
-            });
+    rows.iter().map(|row| Ok(Owed { seq: row.try_get(0)?, position: row.try_get(1)?, again: true })).collect()
+}
+
+struct Scanned {
+    owed: Vec<Owed>,
+    up_to: i64,
+}
+
+/// Numbers beyond the acknowledged one, but for those that are parked or dropped. They are dense by construction.
+async fn not_reached(db: &Database, key: &LaneKey, after: i64, limit: usize) -> Result<Scanned, MirrorError> {
+    let rows = query(
+        db,
+        "select o.seq, o.position, p.resolution is not distinct from 'retry',
+                p.id is not null and (p.resolution is null or p.resolution = 'dropped')
+           from outbox o left join parked_events p using (network, destination, seq)
+          where o.network = $1 and o.destination = $2 and o.seq > $3 order by o.seq limit $4",
+        &[&key.network, &key.destination, &after, &rows_of(limit)],
+    )
+    .await?;
+    let mut scanned = Scanned { owed: Vec::with_capacity(rows.len()), up_to: after };
+    for (expected, row) in (after + 1..).zip(&rows) {
+        let seq: i64 = row.try_get(0)?;
+        if seq != expected {
+            let (network, destination) = (key.network.clone(), key.destination.clone());
+            return Err(MirrorError::Gap { network, destination, expected, found: seq });
         }
-        positions.push(row.try_get(1)?);
+        scanned.up_to = seq;
+        if !row.try_get::<_, bool>(3)? {
+            scanned.owed.push(Owed { seq, position: row.try_get(1)?, again: row.try_get(2)? });
+        }
     }
+    Ok(scanned)
+}
+
+/// The events themselves. The log is asked by constants, so that only the partitions concerned are opened.
+async fn from_log(db: &Database, key: &LaneKey, owed: &[Owed], max_bytes: i64) -> Result<Vec<DueEvent>, MirrorError> {
+    let positions: Vec<i64> = owed.iter().map(|owed| owed.position).collect();
     let (Some(first), Some(last)) = (positions.first(), positions.last()) else { return Ok(Vec::new()) };
     let rows = query(
         db,
@@ -85,13 +165,34 @@ pub(crate) async fn due_events(
     )
     .await?;
     let mut events = Vec::with_capacity(rows.len());
-    for ((seq, position), row) in (after + 1..).zip(&positions).zip(&rows) {
+    for (Owed { seq, position, again }, row) in owed.iter().zip(&rows) {
         if row.try_get::<_, i64>(0)? != *position {
             return Err(missing(key, *position));
         }
-        events.push(DueEvent { seq, recorded_at: row.try_get(1)?, payload: row.try_get(2)? });
+        events.push(DueEvent { seq: *seq, again: *again, recorded_at: row.try_get(1)?, payload: row.try_get(2)? });
     }
     if events.is_empty() { Err(missing(key, *first)) } else { Ok(events) }
+}
+
+/// Numbers that an operator dropped and that the peer's mark has not passed yet, the lowest first.
+pub(crate) async fn withdrawn(
+    db: &Database,
+    key: &LaneKey,
+    high_water: i64,
+    limit: usize,
+) -> Result<Vec<i64>, MirrorError> {
+    let rows = query(
+        db,
+        "select seq from parked_events
+          where network = $1 and destination = $2 and resolution = 'dropped' and seq > $3 order by seq limit $4",
+        &[&key.network, &key.destination, &high_water, &rows_of(limit)],
+    )
+    .await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+fn rows_of(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 fn missing(key: &LaneKey, position: i64) -> MirrorError {

@@ -51,7 +51,7 @@ async fn two_workers_share_the_lanes_and_no_event_goes_twice() {
         };
         assert_eq!(got, sorted, "action ids rise with time, so this is the order of the log");
         let lane = bed.lane(&peer.destination).await;
-        assert_eq!((lane.acknowledged_seq, lane.waiting()), (100, 0));
+        assert_eq!((lane.acknowledged_seq, lane.waiting), (100, 0));
     }
     assert_eq!(bed.count("select count(*) from lanes where lease_holder is not null").await, 0);
 }
@@ -99,7 +99,7 @@ async fn killed_between_send_and_acknowledgement_repeats_and_loses_nothing() {
     assert_eq!(heir.step().await.unwrap(), Progress::default(), "the lease of the dead holds for a while");
     eventually("the lease is over and the heir delivered", || async {
         heir.step().await.unwrap();
-        bed.lane(&peer.destination).await.waiting() == 0
+        bed.lane(&peer.destination).await.waiting == 0
     })
     .await;
     let got = peer.got();
@@ -160,7 +160,7 @@ async fn a_worker_that_slept_through_its_lease_does_no_harm() {
     let heir = bed.mirror();
     eventually("the heir delivered", || async {
         heir.step().await.unwrap();
-        bed.lane(&peer.destination).await.waiting() == 0
+        bed.lane(&peer.destination).await.waiting == 0
     })
     .await;
     bed.owe(&peer.destination, 1).await;

@@ -36,7 +36,7 @@ async fn a_peer_that_was_away_for_a_week_catches_up_by_itself() {
         bed.clock.advance(next - bed.clock.now());
     }
     assert!((168..200).contains(&attempts), "{attempts} attempts in a week");
-    let waiting = bed.lane(&destination).await.waiting();
+    let waiting = bed.lane(&destination).await.waiting;
     let listener = TcpListener::bind(address).unwrap();
     let peer = Peer::on(listener, Answer::Stored, None);
     assert_eq!(i64::try_from(mirror.step().await.unwrap().delivered).unwrap(), waiting);
@@ -119,7 +119,7 @@ async fn a_lane_whose_destination_left_the_contract_waits_for_its_return() {
     let mirror = bed.mirror();
     mirror.step().await.unwrap();
     let lane = bed.lane(&peer.destination).await;
-    assert_eq!((lane.state, lane.waiting(), lane.failures), (State::Unregistered, 3, 0));
+    assert_eq!((lane.state, lane.waiting, lane.failures), (State::Unregistered, 3, 0));
     assert_eq!(mirror.step().await.unwrap(), Progress::default());
 
     bed.contract.register(&peer.destination, &peer.url);

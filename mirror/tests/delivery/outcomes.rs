@@ -36,7 +36,7 @@ async fn events_arrive_in_order_signed_and_once() {
     assert_eq!(peer.verified(), vec![true; 150]);
     assert_eq!(mirror.step().await.unwrap(), Progress::default(), "nothing is due any more");
     let lane = bed.lane(&peer.destination).await;
-    assert_eq!((lane.state, lane.waiting(), lane.acknowledged_seq), (State::Ready, 0, 150));
+    assert_eq!((lane.state, lane.waiting, lane.acknowledged_seq), (State::Ready, 0, 150));
     mirror.refresh().await.unwrap();
     let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
     for line in [
@@ -75,7 +75,7 @@ async fn what_is_no_answer_makes_the_lane_wait() {
         peer.answers(answer.clone());
         assert_eq!(mirror.step().await.unwrap(), Progress { lanes: 1, delivered: 0, parked: 0 });
         let lane = bed.lane(&peer.destination).await;
-        assert_eq!((lane.state, lane.waiting(), lane.parked, lane.failures), (state, 3, 0, 1));
+        assert_eq!((lane.state, lane.waiting, lane.parked, lane.failures), (state, 3, 0, 1));
         let error = lane.last_error.unwrap();
         assert_eq!(error["status"], serde_json::json!(status), "{error}");
         assert_eq!(peer.got().len(), before + 1, "one event is enough to find out");
@@ -113,7 +113,7 @@ async fn garbage_and_closed_ports_are_unreachable() {
         bed.owe(destination, 1).await;
         bed.mirror().step().await.unwrap();
         let lane = bed.lane(destination).await;
-        assert_eq!((lane.state, lane.waiting()), (State::BackingOff, 1), "{destination}");
+        assert_eq!((lane.state, lane.waiting), (State::BackingOff, 1), "{destination}");
         assert_eq!(lane.last_error.unwrap()["error"], "unreachable", "{destination}");
     }
 }
@@ -127,7 +127,7 @@ async fn an_answer_without_end_is_a_failure() {
     bed.owe(&peer.destination, 1).await;
     bed.mirror_of(bed.options(), Duration::from_secs(20), None, &prometheus::Registry::new()).step().await.unwrap();
     let lane = bed.lane(&peer.destination).await;
-    assert_eq!((lane.state, lane.waiting()), (State::BackingOff, 1));
+    assert_eq!((lane.state, lane.waiting), (State::BackingOff, 1));
     assert_eq!(lane.last_error.unwrap()["error"], "answer_too_large");
 }
 
@@ -146,7 +146,7 @@ async fn an_event_that_the_application_refuses_is_parked_and_the_others_go_on() 
     bed.owe(&peer.destination, 1).await;
     assert_eq!(mirror.step().await.unwrap().delivered, 1);
     let lane = bed.lane(&peer.destination).await;
-    assert_eq!((lane.state, lane.waiting(), lane.parked, lane.diverged), (State::Ready, 0, 3, true));
+    assert_eq!((lane.state, lane.waiting, lane.parked, lane.diverged), (State::Ready, 0, 3, true));
     let rows = bed.db.client().await.unwrap();
     let rows = rows
         .query("select seq, status, error, message, conflict, attempts from parked_events order by seq", &[])
@@ -167,7 +167,7 @@ async fn twenty_parked_in_a_row_back_the_lane_off() {
     let mirror = bed.mirror();
     assert_eq!(mirror.step().await.unwrap().parked, 20);
     let lane = bed.lane(&peer.destination).await;
-    assert_eq!((lane.state, lane.waiting()), (State::BackingOff, 10));
+    assert_eq!((lane.state, lane.waiting), (State::BackingOff, 10));
     bed.clock.advance(TimeDelta::seconds(3));
     assert_eq!(mirror.step().await.unwrap().parked, 1, "a probe is one event");
     peer.answers(Answer::Stored);
@@ -187,7 +187,7 @@ async fn a_hole_in_the_outbox_is_an_alarm_for_its_lane_only() {
     bed.sql(&format!("delete from outbox where destination = '{}' and seq = 1", torn.destination)).await;
     assert_eq!(bed.mirror().step().await.unwrap().delivered, 3);
     let lane = bed.lane(&torn.destination).await;
-    assert_eq!((lane.state, lane.waiting()), (State::BackingOff, 3));
+    assert_eq!((lane.state, lane.waiting), (State::BackingOff, 3));
     assert_eq!(lane.last_error.unwrap()["error"], "missing_event");
     assert_eq!((torn.got().len(), sound.got().len()), (0, 3));
 }
