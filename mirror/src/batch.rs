@@ -84,7 +84,7 @@ struct Entry<'a> {
 
 /// Writes a batch.
 pub(crate) fn write(head: Head<'_>, events: &[Outgoing], withdrawn: &[i64]) -> Result<Bytes, serde_json::Error> {
-        let mut entries = Vec::with_capacity(events.len());
+    let mut entries = Vec::with_capacity(events.len());
     for event in events {
         entries.push(Entry { seq: event.seq, event: serde_json::from_slice(&event.body.json)? });
     }
@@ -188,7 +188,10 @@ fn verdicts(results: Vec<ToldResult>) -> Vec<Verdict> {
             conflict: result.outcome == ToldOutcome::Conflict,
             status: Some(result.status.unwrap_or(200)),
             error: result.error.map(|code| cut(&code, LONGEST_CODE)).or_else(|| said("retry")),
-            message: result.message.map(|text| cut(&text, LONGEST_MESSAGE)).or_else(|| said("The peer asks us to try again.")),
+            message: result
+                .message
+                .map(|text| cut(&text, LONGEST_MESSAGE))
+                .or_else(|| said("The peer asks us to try again.")),
         });
         if result.outcome == ToldOutcome::Retry {
             break;

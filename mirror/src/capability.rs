@@ -117,7 +117,10 @@ mod tests {
             told(200, &json!({"capabilities": capabilities, "limits": limits, "software": "dpg"}).to_string())
         };
         assert_eq!(says(&["event-batch"], json!({})), Some(Limits::default()));
-        assert_eq!(says(&["x", "event-batch"], json!({"batch_events": 7})), Some(Limits { events: 7, bytes: BATCH_BYTES }));
+        assert_eq!(
+            says(&["x", "event-batch"], json!({"batch_events": 7})),
+            Some(Limits { events: 7, bytes: BATCH_BYTES })
+        );
         assert_eq!(says(&["event-batch"], json!({"batch_bytes": 9_999_999})), Some(Limits::default()));
         assert_eq!(says(&["event-batch"], json!({"batch_events": 0})), None);
         assert_eq!(says(&["status-forward"], json!({})), None);

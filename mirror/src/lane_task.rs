@@ -318,7 +318,13 @@ impl Task<'_> {
                 let settled = hold.settled_seq();
                 if high_water > settled {
                     let LaneKey { network, destination } = hold.key();
-                    tracing::error!(network, destination, high_water, settled, "a peer has more than this log ever sent: was it restored without a new epoch?");
+                    tracing::error!(
+                        network,
+                        destination,
+                        high_water,
+                        settled,
+                        "a peer has more than this log ever sent: was it restored without a new epoch?"
+                    );
                     self.means.metrics.fault("mark_beyond_lane");
                 }
                 match self.told(hold, high_water, settled) {

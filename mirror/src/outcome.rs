@@ -118,7 +118,9 @@ fn judge_answer(answer: &PeerAnswer, event: Option<EventIdentity>, now: DateTime
     let verdict = |outcome, conflict| in_words_of(answer, spoken.as_ref(), outcome, conflict);
     match (answer.status, &spoken) {
         (200..=299, Some(body)) if body.get("conflict") == Some(&Value::Bool(true)) => verdict(Outcome::Parked, true),
-        (200..=299, Some(body)) if event.is_none_or(|event| is_about(body, event)) => verdict(Outcome::Delivered, false),
+        (200..=299, Some(body)) if event.is_none_or(|event| is_about(body, event)) => {
+            verdict(Outcome::Delivered, false)
+        }
         (400 | 404 | 409 | 413 | 422, Some(body)) if speaks(body) => verdict(Outcome::Parked, false),
         (403, Some(body)) if speaks(body) && !speaks_of_trust(body) => verdict(Outcome::Parked, false),
         (401 | 403, _) => refused(answer),

@@ -240,11 +240,7 @@ async fn an_inbox_mark_stops_before_a_gap_and_moves_over_what_came_early() {
     };
     for (seqs, mark) in [(vec![1, 2], 2), (vec![4, 6], 2), (vec![3], 4), (vec![4], 4), (vec![5], 6)] {
         log.appender.append(NETWORK, arrive(&seqs)).await.unwrap();
-        assert_eq!(
-            log.count("select high_water from inbox where network = 'elsewhere'").await,
-            mark,
-            "after {seqs:?}"
-        );
+        assert_eq!(log.count("select high_water from inbox where network = 'elsewhere'").await, mark, "after {seqs:?}");
     }
     assert_eq!(log.count("select count(*) from inbox_ahead").await, 0);
 }

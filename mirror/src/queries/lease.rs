@@ -197,9 +197,7 @@ pub(crate) async fn settle(
               where network = $1 and destination = $2 and seq = any ($3) and resolution = 'retry'",
         )
         .await?;
-    transaction
-        .execute(&statement, &[&key.network, &key.destination, &settlement.delivered, &settlement.now])
-        .await?;
+    transaction.execute(&statement, &[&key.network, &key.destination, &settlement.delivered, &settlement.now]).await?;
     let settled = settled(&row)?;
     transaction.commit().await?;
     Ok(Some(settled))

@@ -17,15 +17,16 @@ mod parked;
 mod status;
 
 pub(crate) use lease::{
-    Claim, Parked, Refill, Settled, Settlement, claim, end_waits_in, end_waits_to, refill, renew, settle, show_registered,
+    Claim, Parked, Refill, Settled, Settlement, claim, end_waits_in, end_waits_to, refill, renew, settle,
+    show_registered,
 };
 pub(crate) use operations::{Concerned, act, concerned, move_lane, resend};
 pub(crate) use owed::{Due, due_events, due_lanes, withdrawn};
 pub use owed::{DueEvent, DueLane};
-pub(crate) use parked::{drop_parked, event_at, find as find_parked, list as list_parked, retry};
 pub use parked::{ParkedEvent, ParkedPage, ParkedQuery};
-pub use status::{LaneStatus, Operation};
+pub(crate) use parked::{drop_parked, event_at, find as find_parked, list as list_parked, retry};
 pub(crate) use status::lanes;
+pub use status::{LaneStatus, Operation};
 
 /// Which lane: a network and a normalised destination.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

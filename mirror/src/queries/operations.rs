@@ -76,7 +76,7 @@ pub(crate) async fn resend(
 ) -> Result<Option<i64>, MirrorError> {
     let row = transaction
         .query_one(
-            "select coalesce((select seq from outbox_heads where network = $1 and destination = $2), 0) >= $3,
+            "select coalesce((select seq from outbox_heads where network = $1 and destination = $2), 0) >= $3::bigint,
                     (select count(*) from outbox o
                       where o.network = $1 and o.destination = $2 and o.seq >= $3
                         and not exists (select from parked_events p
@@ -90,7 +90,7 @@ pub(crate) async fn resend(
     }
     transaction
         .execute(
-            "update lanes set acknowledged_seq = least(acknowledged_seq, $3 - 1), next_attempt_at = null,
+            "update lanes set acknowledged_seq = least(acknowledged_seq, $3::bigint - 1), next_attempt_at = null,
                               nudges = nudges + 1, lease_holder = null, lease_until = null,
                               operation = 'resend', operated_by = $4, operated_at = $5
               where network = $1 and destination = $2",

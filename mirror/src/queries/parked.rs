@@ -155,7 +155,7 @@ pub(crate) async fn retry(
 ) -> Result<bool, MirrorError> {
     let rows = transaction
         .query(
-        "with queued as (
+            "with queued as (
              update parked_events set resolution = 'retry', resolved_at = $2, resolved_by = $3
               where id = $1 and resolution is null
              returning network, destination
@@ -164,9 +164,9 @@ pub(crate) async fn retry(
                from queued q where (l.network, l.destination) = (q.network, q.destination)
          )
          select from queued",
-        &[&id, &now, &by],
-    )
-    .await?;
+            &[&id, &now, &by],
+        )
+        .await?;
     Ok(!rows.is_empty())
 }
 

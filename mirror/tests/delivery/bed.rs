@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use dpg_eventstore::{Database, SessionOptions};
 use dpg_mirror::{Guard, LaneStatus, Mirror, MirrorMetrics, MirrorOptions, PeerClient, PeerOptions, Registry, Signer};
 use serde_json::json;
@@ -28,7 +28,8 @@ pub(crate) struct Clock(Arc<Mutex<DateTime<Utc>>>);
 
 impl Clock {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new(Utc::now())))
+        // As fine as the columns are, so that an hour later is an hour later there too.
+        Self(Arc::new(Mutex::new(Utc::now().trunc_subsecs(3))))
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
@@ -103,41 +104,53 @@ impl Bed {
     /// Events of one action each, committed as the append would, with an event between them that nobody is owed.
     pub(crate) async fn owe(&self, destination: &str, events: i32) {
         for _ in 0..events {
-            let (action_id, item_id) = (Uuid::now_v7(), Uuid::now_v7());
-            let side = |side: &str| {
-                json!({format!("{side}_item_network"): NETWORK, format!("{side}_item_domain"): side,
-                       format!("{side}_item_type"): "profile_1.0", format!("{side}_item_id"): item_id,
-                       format!("{side}_item_instance_url"): destination, format!("{side}_item_owner"): null})
-            };
-            let mut action = json!({"action_type": "connect", "partition_network": NETWORK, "action_id": action_id,
-                "action_status": "created", "update_count": 0, "requirements_snapshot": {}, "remarks": null,
-                "source_here": false, "target_here": true});
-            for part in [side("source"), side("target")] {
-                action.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
-            }
-            let payload = json!({"action": action, "event": {"event_id": Uuid::new_v4(),
-                "origin_instance_domain": "https://b.example.org", "action_status": "created", "update_count": 0,
-                "source_item_latitude": null, "source_item_longitude": null, "target_item_latitude": null,
-                "target_item_longitude": null, "event_payload": {"status": "created"}, "remarks": null}});
-            let client = self.db.client().await.unwrap();
-            client
-                .execute(
-                    "with head as (
-                         update log_head set position = position + 2 where network = $1 returning position
-                     ), event as (
-                         insert into event_log
-                         select $1, p, $2, 1, gen_random_uuid(), 'action.performed', $5, $4, '{}'
-                           from head, unnest(array[position - 1, position]) as p
-                     ), counted as (
-                         insert into outbox_heads as o values ($1, $3, 1)
-                         on conflict (network, destination) do update set seq = o.seq + 1 returning seq
-                     )
-                     insert into outbox select $1, $3, seq, position from counted, head",
-                    &[&NETWORK, &action_id, &destination, &payload, &self.clock.now()],
-                )
-                .await
-                .unwrap();
+            self.owe_large(destination, 0).await;
         }
+    }
+
+    /// One event whose body has so many bytes more than it needs.
+    pub(crate) async fn owe_large(&self, destination: &str, bytes: usize) {
+        let (action_id, item_id) = (Uuid::now_v7(), Uuid::now_v7());
+        let side = |side: &str| {
+            json!({format!("{side}_item_network"): NETWORK, format!("{side}_item_domain"): side,
+                   format!("{side}_item_type"): "profile_1.0", format!("{side}_item_id"): item_id,
+                   format!("{side}_item_instance_url"): destination, format!("{side}_item_owner"): null})
+        };
+        let mut action = json!({"action_type": "connect", "partition_network": NETWORK, "action_id": action_id,
+            "action_status": "created", "update_count": 0, "requirements_snapshot": {"x": "x".repeat(bytes)}, "remarks": null,
+            "source_here": false, "target_here": true});
+        for part in [side("source"), side("target")] {
+            action.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
+        }
+        let payload = json!({"action": action, "event": {"event_id": Uuid::new_v4(),
+            "origin_instance_domain": "https://b.example.org", "action_status": "created", "update_count": 0,
+            "source_item_latitude": null, "source_item_longitude": null, "target_item_latitude": null,
+            "target_item_longitude": null, "event_payload": {"status": "created"}, "remarks": null}});
+        let client = self.db.client().await.unwrap();
+        client
+            .execute(
+                "with head as (
+                     update log_head set position = position + 2 where network = $1 returning position
+                 ), event as (
+                     insert into event_log
+                     select $1, p, $2, 1, gen_random_uuid(), 'action.performed', $5, $4, '{}'
+                       from head, unnest(array[position - 1, position]) as p
+                 ), counted as (
+                     insert into outbox_heads as o values ($1, $3, 1)
+                     on conflict (network, destination) do update set seq = o.seq + 1 returning seq
+                 )
+                 insert into outbox select $1, $3, seq, position from counted, head",
+                &[&NETWORK, &action_id, &destination, &payload, &self.clock.now()],
+            )
+            .await
+            .unwrap();
+    }
+
+    /// The actions of all events that are owed, in order.
+    pub(crate) async fn actions(&self) -> Vec<String> {
+        let sql = "select stream_id::text from event_log where position % 2 = 0 order by position";
+        let rows = self.db.client().await.unwrap().query(sql, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
     }
 
     pub(crate) async fn sql(&self, sql: &str) {

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod batches;
 mod bed;
 mod leases;
+mod operators;
 mod outages;
 mod outcomes;
+mod own_make;
 mod peer;
+mod schedules;

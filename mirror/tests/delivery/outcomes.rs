@@ -26,12 +26,7 @@ async fn events_arrive_in_order_signed_and_once() {
     let mirror = bed.mirror_of(bed.options(), Duration::from_secs(5), Some(signer), &registry);
     assert_eq!(mirror.step().await.unwrap(), Progress { lanes: 1, delivered: 150, parked: 0 });
 
-    let client = bed.db.client().await.unwrap();
-    let rows = client
-        .query("select stream_id::text from event_log where position % 2 = 0 order by position", &[])
-        .await
-        .unwrap();
-    let logged: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let logged = bed.actions().await;
     assert_eq!(peer.got(), logged);
     assert_eq!(peer.verified(), vec![true; 150]);
     assert_eq!(mirror.step().await.unwrap(), Progress::default(), "nothing is due any more");
