@@ -11,7 +11,11 @@ use url::Url;
 use crate::peer::{PeerAnswer, PeerClient, PeerError};
 
 const WELL_KNOWN: &str = "/.well-known/dpg-peer";
+/// How long an answer holds.
 const EVERY: TimeDelta = TimeDelta::hours(1);
+/// How long a question without an answer is not asked again: long enough for a peer in trouble, and short enough that one
+/// lost packet doesn't cost an hour of batches.
+const UNANSWERED: TimeDelta = TimeDelta::minutes(1);
 
 /// Most events in a batch.
 pub const BATCH_EVENTS: usize = 50;
@@ -49,7 +53,14 @@ struct ToldLimits {
 /// What is known of peers, by destination.
 #[derive(Debug, Default)]
 pub(crate) struct Capabilities {
-    known: Mutex<HashMap<String, (DateTime<Utc>, Option<Limits>)>>,
+    known: Mutex<HashMap<String, Known>>,
+}
+
+/// What one peer said.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    limits: Option<Limits>,
+    until: DateTime<Utc>,
 }
 
 impl Capabilities {
@@ -63,14 +74,15 @@ impl Capabilities {
     ) -> Option<Limits> {
         // Unsigned batches are refused, so that without a key there is nothing to ask for.
         client.keyid()?;
-        if let Some((asked_at, limits)) = self.known().get(destination)
-            && now - asked_at < EVERY
-        {
-            return *limits;
+        if let Some(known) = self.known().get(destination).filter(|known| now < known.until) {
+            return known.limits;
         }
-        let limits = read(&client.get(url, WELL_KNOWN, &[]).await);
+        let answer = client.get(url, WELL_KNOWN, &[]).await;
+        let limits = read(&answer);
         tracing::debug!(destination, ?limits, "asked a peer what it can do");
-        self.known().insert(destination.to_owned(), (now, limits));
+        let answered = answer.is_ok_and(|answer| matches!(answer.status, 200..500));
+        let until = now + if answered { EVERY } else { UNANSWERED };
+        self.known().insert(destination.to_owned(), Known { limits, until });
         limits
     }
 
@@ -79,7 +91,7 @@ impl Capabilities {
         self.known().remove(destination);
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, (DateTime<Utc>, Option<Limits>)>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
