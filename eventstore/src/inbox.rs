@@ -20,14 +20,21 @@ pub struct InboxLane {
 }
 
 /// Marks numbers as arrived and gives the mark: every number up to it has arrived. Durable when it returns, as the
-/// database's sessions are.
+/// database's sessions are; without numbers nothing is written.
 ///
 /// # Errors
 /// As the database says.
 pub async fn mark(database: &Database, lane: &InboxLane, seqs: &[i64]) -> Result<i64, ReadError> {
     let client = database.client().await?;
-    let statement = client.prepare_cached("select mark_inbox($1, $2, $3, $4, $5)").await?;
     let InboxLane { origin, network, destination, epoch } = lane;
+    if seqs.is_empty() {
+        let sql = "select high_water from inbox
+                    where origin = $1 and network = $2 and destination = $3 and epoch = $4";
+        let statement = client.prepare_cached(sql).await?;
+        let row = client.query_opt(&statement, &[origin, network, destination, epoch]).await?;
+        return Ok(row.map(|row| row.try_get(0)).transpose()?.unwrap_or(0));
+    }
+    let statement = client.prepare_cached("select mark_inbox($1, $2, $3, $4, $5)").await?;
     let row = client.query_one(&statement, &[network, origin, destination, epoch, &seqs]).await?;
     Ok(row.try_get(0)?)
 }

@@ -221,7 +221,7 @@ mod tests {
         judge(&Ok(PeerAnswer { status, headers: HeaderMap::new(), body }), SEQS, DateTime::UNIX_EPOCH)
     }
 
-    fn results(outcomes: &[(i64, &str)], high_water: Value) -> String {
+    fn results(outcomes: &[(i64, &str)], high_water: &Value) -> String {
         let results: Vec<Value> = outcomes.iter().map(|(seq, o)| json!({"seq": seq, "outcome": o})).collect();
         json!({"results": results, "high_water": high_water}).to_string()
     }
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn each_event_has_its_own_outcome() {
-        let told = |a, b| outcomes(answered(200, &results(&[(4, a), (5, b)], json!(5))));
+        let told = |a, b| outcomes(answered(200, &results(&[(4, a), (5, b)], &json!(5))));
         assert_eq!(told("stored", "duplicate"), ["delivered", "delivered"]);
         assert_eq!(told("rejected", "conflict"), ["parked", "parked"]);
         assert_eq!(told("stored", "retry"), ["delivered", "backed_off"]);
@@ -246,13 +246,13 @@ mod tests {
     fn garbage_settles_nothing() {
         let good = [(4, "stored"), (5, "stored")];
         for body in [
-            results(&good[..1], json!(5)),
-            results(&[(5, "stored"), (4, "stored")], json!(5)),
-            results(&[(4, "stored"), (5, "eaten")], json!(5)),
-            results(&[(4, "stored"), (5, "stored"), (6, "stored")], json!(6)),
-            results(&good, json!(-1)),
-            results(&good, json!("5")),
-            results(&good, Value::Null),
+            results(&good[..1], &json!(5)),
+            results(&[(5, "stored"), (4, "stored")], &json!(5)),
+            results(&[(4, "stored"), (5, "eaten")], &json!(5)),
+            results(&[(4, "stored"), (5, "stored"), (6, "stored")], &json!(6)),
+            results(&good, &json!(-1)),
+            results(&good, &json!("5")),
+            results(&good, &Value::Null),
             r#"{"results":[]}"#.to_owned(),
             r#"{"event_id":null}"#.to_owned(),
             r#"{"conflict":true}"#.to_owned(),
@@ -262,7 +262,7 @@ mod tests {
             let Answer::Failed(verdict) = answer else { panic!("{body}: {answer:?}") };
             assert_eq!(verdict.outcome.as_str(), "backed_off", "{body}");
         }
-        assert!(matches!(answered(201, &results(&good, json!(5))), Answer::Failed(_)));
+        assert!(matches!(answered(201, &results(&good, &json!(5))), Answer::Failed(_)));
     }
 
     #[test]

@@ -159,7 +159,8 @@ fn same_action(known: &ActionState, told: &ActionState, origin: &InstanceUrl) ->
         let (a, b) = (&known.item, &told.item);
         (&a.item_network, &a.item_domain, &a.item_type, a.item_id)
             == (&b.item_network, &b.item_domain, &b.item_type, b.item_id)
-            && same_instance(&a.item_instance_url, &b.item_instance_url)
+            // An item of ours is ours under whatever address we had when the action was stored.
+            && (known.here || same_instance(&a.item_instance_url, &b.item_instance_url))
     };
     known.action_type == told.action_type
         && same_instance(&known.target.item.item_instance_url, origin.normalised())

@@ -1,7 +1,7 @@
 //! Taking in a batch of one sender's lane: CONTRACT 4.14a after trust. Each event is judged as it would be alone; those that
 //! are new are appended together, the events of one action as one command, and the lane's mark moves with them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use dpg_eventstore::append::AppendError;
 use dpg_eventstore::inbox::{self, InboxLane};
@@ -209,7 +209,8 @@ impl Taking<'_> {
     async fn store(&mut self, events: Vec<(i64, EventBody)>) -> Result<(), ReadError> {
         // The turns of all actions are held from the look at them to the commit.
         let turns = self.app.streams.lock_all(events.iter().map(|(_, body)| body.action_id)).await;
-        let ids: Vec<Uuid> = events.iter().flat_map(|(_, body)| [body.action_id, body.source.item.id]).collect();
+        let ids: BTreeSet<Uuid> = events.iter().flat_map(|(_, body)| [body.action_id, body.source.item.id]).collect();
+        let ids: Vec<Uuid> = ids.into_iter().collect();
         let streams = read::load_all(&self.app.database, &ids).await?;
         let plans = self.plan(events, &streams).await;
         let appends = plans.iter().map(|plan| {

@@ -17,6 +17,7 @@ mod mirroring;
 mod network_fetch;
 mod ownership;
 mod pages;
+mod peer_faults;
 mod poison;
 mod races;
 mod redis;

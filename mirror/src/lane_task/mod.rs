@@ -1,6 +1,8 @@
 //! What is done with a leased lane: send in order until nothing is left, the peer fails, or the lease is gone. Peers of our
 //! own make get batches, others one event after the other.
 
+mod at_rest;
+
 use dpg_eventstore::Database;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -10,7 +12,7 @@ use crate::body::event_body_at;
 use crate::capability::{Capabilities, Limits};
 use crate::deliver::deliver;
 use crate::hold::{Attempt, Grip, Hold, last_error};
-use crate::lane::{Outcome, Permit, State};
+use crate::lane::{Outcome, Permit};
 use crate::mark::Told;
 use crate::metrics::MirrorMetrics;
 use crate::outcome::Verdict;
@@ -107,7 +109,7 @@ impl Task<'_> {
                 return Ok(Grip::Gone);
             }
             let Some(limits) = self.batches(hold, &url).await? else { return Ok(Grip::Gone) };
-            let withdrawn = self.alone.len() + self.dropped.len();
+            let withdrawn = batch::WITHDRAWN.min(self.alone.len() + self.dropped.len());
             let count = limits.and_then(|limits| batch::fitting(left, withdrawn, limits));
             let (now, rest) = left.split_at(count.unwrap_or(1).min(left.len()));
             let sent = match count {
@@ -272,74 +274,6 @@ impl Task<'_> {
             return Ok(Sent::Gone);
         }
         if told == Some(Told::Behind) { self.refill(hold).await } else { Ok(Sent::On) }
-    }
-
-    /// The peer told its mark.
-    fn told(&mut self, hold: &mut Hold, high_water: i64, settled: i64) -> Told {
-        let now = self.now();
-        self.alone.retain(|seq| *seq > high_water);
-        self.dropped.retain(|seq| *seq > high_water);
-        hold.mark().told(high_water, settled, now)
-    }
-
-    async fn refill(&mut self, hold: &mut Hold) -> Result<Sent, MirrorError> {
-        let (mark, settled) = (hold.mark().high_water, hold.settled_seq());
-        let LaneKey { network, destination } = hold.key();
-        tracing::warn!(network, destination, mark, settled, "a peer is behind what it acknowledged; it is sent again");
-        self.means.metrics.refilled(hold.key());
-        Ok(if hold.refill(self.now()).await? == Grip::Held { Sent::Back } else { Sent::Gone })
-    }
-
-    /// Nothing is left to send. Once an hour the peer is asked for its mark, so that a loss on its side is seen without any
-    /// traffic. Held means that there is something to send again.
-    async fn rest(&mut self, hold: &mut Hold) -> Result<Grip, MirrorError> {
-        let now = self.now();
-        let asks = hold.lane().state == State::Ready && (!self.alone.is_empty() || hold.mark().is_due(now));
-        if asks && self.means.client.keyid().is_some() && self.ask(hold).await? == Sent::Back {
-            return Ok(Grip::Held);
-        }
-        hold.release().await?;
-        Ok(Grip::Gone)
-    }
-
-    /// Asks for the mark with an empty batch. A question that fails says nothing about delivery: the lane stays ready, and
-    /// the next event finds out.
-    async fn ask(&mut self, hold: &mut Hold) -> Result<Sent, MirrorError> {
-        let now = self.now();
-        hold.mark().asked(now);
-        let Some(url) = self.url(hold) else { return Ok(Sent::On) };
-        let Some(limits) = self.batches(hold, &url).await? else { return Ok(Sent::Gone) };
-        if limits.is_none() {
-            return Ok(Sent::On);
-        }
-        match self.exchange_batch(hold, &url, &[]).await? {
-            None => Ok(Sent::Gone),
-            Some(batch::Answer::Judged { high_water, .. }) => {
-                let settled = hold.settled_seq();
-                if high_water > settled {
-                    let LaneKey { network, destination } = hold.key();
-                    tracing::error!(
-                        network,
-                        destination,
-                        high_water,
-                        settled,
-                        "a peer has more than this log ever sent: was it restored without a new epoch?"
-                    );
-                    self.means.metrics.fault("mark_beyond_lane");
-                }
-                match self.told(hold, high_water, settled) {
-                    Told::Behind => self.refill(hold).await,
-                    Told::Fine => Ok(Sent::On),
-                }
-            }
-            Some(batch::Answer::Refused(verdict) | batch::Answer::Failed(verdict)) => {
-                let LaneKey { network, destination } = hold.key();
-                let (status, error) = (verdict.status, &verdict.error);
-                tracing::warn!(network, destination, status, error, "an idle peer did not tell its mark");
-                self.means.capabilities.forget(&hold.key().destination);
-                Ok(Sent::On)
-            }
-        }
     }
 
     /// A fault on our own side: the lane waits, and whoever looks at it is told.
