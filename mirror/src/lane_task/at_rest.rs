@@ -28,7 +28,8 @@ impl Task<'_> {
     /// traffic. Held means that there is something to send again.
     pub(super) async fn rest(&mut self, hold: &mut Hold) -> Result<Grip, MirrorError> {
         let now = self.now();
-        let asks = hold.lane().state == State::Ready && (!self.alone.is_empty() || hold.mark().is_due(now));
+        let lets_us_in = matches!(hold.lane().state, State::Ready | State::BackingOff);
+        let asks = lets_us_in && (!self.alone.is_empty() || hold.mark().is_due(now));
         if asks && self.means.client.keyid().is_some() && self.ask(hold).await? == Sent::Back {
             return Ok(Grip::Held);
         }
@@ -36,8 +37,8 @@ impl Task<'_> {
         Ok(Grip::Gone)
     }
 
-    /// Asks for the mark with an empty batch. A question that fails says nothing about delivery: the lane stays ready, and
-    /// the next event finds out.
+    /// Asks for the mark with an empty batch. The answer says nothing about delivery: the lane stays as it is, and the next
+    /// event finds out.
     async fn ask(&mut self, hold: &mut Hold) -> Result<Sent, MirrorError> {
         let now = self.now();
         hold.mark().asked(now);

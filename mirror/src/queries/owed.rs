@@ -59,7 +59,7 @@ pub(crate) async fn due_lanes(
             and (l.next_attempt_at is null or l.next_attempt_at <= $1)
             and (l.lease_until is null or l.lease_until <= clock_timestamp() or l.lease_holder = any ($2))
             and (h.seq > coalesce(l.acknowledged_seq, 0)
-                 or (coalesce(l.state, 'ready') = 'ready' and coalesce(l.marked_at, '-infinity') <= $3)
+                 or (coalesce(l.state, 'ready') in ('ready', 'backing_off') and coalesce(l.marked_at, '-infinity') <= $3)
                  or exists (select from parked_events p
                              where p.network = h.network and p.destination = h.destination
                                and p.resolution = 'retry'))",

@@ -162,7 +162,7 @@ impl Sender {
             let (due, up_to) = self.due(limit);
             if due.is_empty()
                 && up_to == self.acknowledged
-                && (self.lane.state != State::Ready || !self.mark.is_due(self.now))
+                && (self.lane.state == State::Refused || !self.mark.is_due(self.now))
             {
                 return;
             }
