@@ -201,7 +201,66 @@ pub fn identity_conflict() -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use super::see;
+    use serde_json::Map;
+    use uuid::Uuid;
+
+    use super::{ActionState, LoadedAction, MirroredEvent, Party, check_identity, see};
+    use crate::commands::payload::ItemRef;
+
+    const ORIGIN: &str = "https://b.example.org";
+
+    fn state(source_url: &str, source_here: bool, target_url: &str) -> ActionState {
+        let party = |domain: &str, url: &str, here| Party {
+            item: ItemRef {
+                item_network: "n".to_owned(),
+                item_domain: domain.to_owned(),
+                item_type: "t".to_owned(),
+                item_id: Uuid::nil(),
+                item_instance_url: url.to_owned(),
+            },
+            owner: None,
+            here,
+        };
+        ActionState {
+            action_type: "connect".to_owned(),
+            partition_network: "n".to_owned(),
+            action_id: Uuid::nil(),
+            action_status: "created".to_owned(),
+            update_count: 0,
+            source: party("student", source_url, source_here),
+            target: party("tutor", target_url, false),
+            requirements_snapshot: Map::new(),
+            remarks: None,
+            created_at: None,
+            updated_at: None,
+        }
+    }
+
+    fn known(state: ActionState) -> LoadedAction {
+        LoadedAction { state, seen: None, remarks_count: None, version: 1, position: 1 }
+    }
+
+    fn event(state: ActionState) -> MirroredEvent {
+        MirroredEvent {
+            origin: ORIGIN.to_owned(),
+            state,
+            coordinates: [None; 4],
+            event_payload: Map::new(),
+            remarks: None,
+            tells_requirements: false,
+            occurred_at: None,
+        }
+    }
+
+    /// We may have changed our address since; whoever else has is another instance.
+    #[test]
+    fn an_action_of_ours_is_known_under_our_earlier_address_too() {
+        let now = || event(state("https://a.example.org", true, ORIGIN));
+        assert!(check_identity(Some(&known(state("https://old.example.org", true, ORIGIN))), &now()).is_ok());
+        assert!(check_identity(Some(&known(state("https://old.example.org", false, ORIGIN))), &now()).is_err());
+        let elsewhere = known(state("https://a.example.org", true, "https://c.example.org"));
+        assert!(check_identity(Some(&elsewhere), &now()).is_err());
+    }
 
     #[test]
     fn counts_are_kept_as_ranges() {

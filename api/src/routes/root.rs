@@ -35,7 +35,7 @@ async fn peer(app: App) -> HttpResponse {
         "software": "dpg",
         "version": env!("CARGO_PKG_VERSION"),
         "public_keys": app.own_public_keys,
-        "capabilities": ["event-batch", "status-forward", "idempotency-key"],
+    "capabilities": ["event-batch", "status-forward", "idempotency-key", "cursor", "histories"],
         "limits": {"batch_events": BATCH_EVENTS, "batch_bytes": BATCH_BYTES},
     }))
 }

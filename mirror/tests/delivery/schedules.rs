@@ -12,7 +12,7 @@ use crate::bed::{Bed, NETWORK};
 use crate::own_make::{Mood, Opinion, OwnMake};
 use crate::peer::HTML;
 
-const SCHEDULES: u64 = 12;
+const SCHEDULES: u64 = 8;
 const STEPS: usize = 40;
 
 struct Scene {

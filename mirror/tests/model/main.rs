@@ -367,7 +367,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
     fn in_the_end_everything_is_there(steps in proptest::collection::vec((step(), 0.0f64..1.0), 1..60)) {

@@ -109,8 +109,10 @@ async fn what_a_receiver_lost_is_sent_again() {
 async fn the_capability_is_told_to_everybody() {
     let node = Node::both().await;
     let told = node.process.client().get("/.well-known/dpg-peer").send().await.expect(200);
-    let capabilities = told.body["capabilities"].as_array().expect("a list");
-    assert!(capabilities.contains(&json!("event-batch")), "{told}");
+    assert_eq!(
+        told.body["capabilities"],
+        json!(["event-batch", "status-forward", "idempotency-key", "cursor", "histories"])
+    );
     assert_eq!(told.body["limits"], json!({"batch_events": 50, "batch_bytes": 262_144}));
     assert_eq!(told.body["instance_url"], json!(node.instance.url));
 }
