@@ -1,0 +1,225 @@
+//! The document against the routes that are registered, the sources, itself, and a snapshot.
+
+mod pages;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use actix_web::http::Method;
+use serde_json::{Value, json};
+
+use super::errors::CODES;
+use super::{document, operations};
+use crate::contract::tests::{load, options, yellow_dot};
+use crate::http::endpoint::registered;
+
+/// Routes of the wire contract that are described already and still to be built.
+const NOT_YET: &[(&str, &str)] = &[
+    ("get", "/api/v1/network/item/fetch"),
+    ("post", "/api/v1/network/item/count_local"),
+    ("post", "/api/v1/network/item/fetch_local"),
+    ("post", "/api/v1/network/refetch_schemas"),
+    ("post", "/api/v1/match-score/calculate"),
+    ("post", "/api/v1/event/store/batch"),
+    ("get", "/api/v1/peers/self/status"),
+    ("post", "/api/auth/sign-up/email"),
+    ("post", "/api/auth/sign-in/email"),
+    ("get", "/api/v1/admin/peers"),
+    ("post", "/api/v1/admin/peers/pause"),
+    ("post", "/api/v1/admin/peers/resume"),
+    ("post", "/api/v1/admin/peers/probe"),
+    ("get", "/api/v1/admin/outbox/parked"),
+    ("get", "/api/v1/admin/outbox/parked/{id}"),
+    ("post", "/api/v1/admin/outbox/parked/{id}/retry"),
+    ("post", "/api/v1/admin/outbox/parked/{id}/drop"),
+    ("post", "/api/v1/admin/outbox/resend"),
+];
+
+/// Codes of those routes.
+const CODES_NOT_YET: &[&str] = &[
+    "ADMIN_REQUIRED",
+    "INVALID_ADMIN_KEY",
+    "INVALID_DESTINATION",
+    "INVALID_EMAIL_OR_PASSWORD",
+    "LANE_NOT_FOUND",
+    "LANE_STATE_CONFLICT",
+    "MATCH_SCORE_NOT_CONFIGURED",
+    "MATCH_SCORE_SERVICE_UNAVAILABLE",
+    "NETWORK_CONFIG_INVALID",
+    "PARKED_NOT_FOUND",
+    "PASSWORD_TOO_LONG",
+    "PASSWORD_TOO_SHORT",
+    "REMOTE_SCHEMA_FETCH_FAILED",
+    "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL",
+];
+
+fn of_yellow_dot(served: &str) -> Value {
+    let (contracts, _) = load(&yellow_dot(), &options(served));
+    document(&contracts, false)
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[actix_web::test]
+async fn every_route_is_documented_and_every_documented_route_exists() {
+    let app = actix_web::App::new()
+        .configure(crate::routes::configure_health)
+        .configure(crate::routes::configure)
+        .configure(crate::auth::configure);
+    let _service = actix_web::test::init_service(app).await;
+    // Sign-in is the one scope.
+    let path = |at_root: bool, path: String| if at_root { path } else { format!("/api/auth{path}") };
+    let routes: BTreeSet<(String, String)> = registered::take()
+        .into_iter()
+        .filter(|(_, _, method)| *method != Method::HEAD)
+        .map(|(at_root, at, method)| (method.as_str().to_lowercase(), path(at_root, at)))
+        .collect();
+    let operations = operations::all();
+    let documented: BTreeSet<(String, String)> =
+        operations.iter().map(|it| (it.method.to_owned(), it.path.to_owned())).collect();
+    assert_eq!(documented.len(), operations.len(), "an operation is described twice");
+    let not_yet: BTreeSet<(String, String)> =
+        NOT_YET.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+    let missing: Vec<_> = routes.difference(&documented).collect();
+    assert!(missing.is_empty(), "registered, and not in api/src/openapi/operations: {missing:?}");
+    let absent: BTreeSet<_> = documented.difference(&routes).cloned().collect();
+    assert_eq!(absent, not_yet, "documented, and not registered (left); expected to be so (right)");
+}
+
+#[test]
+fn the_document_is_as_reviewed() {
+    insta::assert_json_snapshot!(of_yellow_dot("yellow_dot/student"));
+}
+
+#[test]
+fn every_reference_leads_somewhere_and_every_schema_compiles() {
+    let document = of_yellow_dot("yellow_dot/student,yellow_dot/tutor");
+    let mut references = Vec::new();
+    gather(&document, &mut references);
+    assert!(references.len() > 100);
+    for reference in references {
+        let pointer = reference.strip_prefix('#').expect("a reference inside the document");
+        assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+    }
+    for name in document["components"]["schemas"].as_object().unwrap().keys() {
+        validator(&document, &json!({"$ref": format!("#/components/schemas/{name}")}));
+    }
+}
+
+fn gather<'d>(value: &'d Value, found: &mut Vec<&'d str>) {
+    match value {
+        Value::Object(members) => {
+            found.extend(members.get("$ref").and_then(Value::as_str));
+            members.values().for_each(|value| gather(value, found));
+        }
+        Value::Array(elements) => elements.iter().for_each(|element| gather(element, found)),
+        _ => {}
+    }
+}
+
+/// A schema of the document, with the document's components around it.
+fn validator(document: &Value, schema: &Value) -> jsonschema::Validator {
+    let whole = json!({"allOf": [schema], "$defs": document["components"]["schemas"]});
+    // Where a validator looks for schemas that have identifiers of their own.
+    let whole = whole.to_string().replace("#/components/schemas/", "#/$defs/");
+    let whole: Value = serde_json::from_str(&whole).unwrap();
+    jsonschema::draft202012::new(&whole).unwrap_or_else(|error| panic!("{schema}: {error}"))
+}
+
+#[test]
+fn every_example_fits_its_schema() {
+    let document = of_yellow_dot("yellow_dot/student");
+    let mut seen = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let bodies = operation.get("requestBody").into_iter();
+            let answers = operation["responses"].as_object().unwrap().values();
+            for content in bodies.chain(answers).filter_map(|part| part["content"].get("application/json")) {
+                let Some(example) = content.get("example") else { continue };
+                let validator = validator(&document, &content["schema"]);
+                let faults: Vec<String> = validator.iter_errors(example).map(|error| error.to_string()).collect();
+                assert!(faults.is_empty(), "{method} {path}: {example}: {faults:?}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 200, "{seen} examples");
+}
+
+#[test]
+fn the_contracts_types_are_in_it_under_the_roots_they_have_now() {
+    let mut contract = yellow_dot();
+    contract["domains"][0]["item_schemas"] = json!({
+        "plain": {"type": "object", "$defs": {"n": {"type": "integer"}}, "properties": {"n": {"$ref": "#/$defs/n"}}},
+        "anchored": {"type": "object", "$defs": {"n": {"$anchor": "here", "type": "integer"}}, "properties": {"n": {"$ref": "#here"}}},
+        "old": {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object",
+                "definitions": {"n": {"type": "integer"}}, "properties": {"n": {"$ref": "#/definitions/n"}}},
+        "हिन्दी": {"type": "object"},
+    });
+    let (contracts, _) = load(&contract, &options("yellow_dot/student"));
+    let document = document(&contracts, false);
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let legal = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c));
+    assert!(schemas.keys().all(legal), "{:?}", schemas.keys());
+    assert_eq!(document["components"]["schemas"]["ServedNewItem"]["oneOf"].as_array().unwrap().len(), 4);
+    let new = validator(&document, &json!({"$ref": "#/components/schemas/ServedNewItem"}));
+    let item = |kind: &str, state: Value| {
+        json!({"item_network": "yellow_dot", "item_domain": "student", "item_type": kind, "item_state": state})
+    };
+    for kind in ["plain", "anchored", "old"] {
+        assert!(new.is_valid(&item(kind, json!({"n": 1}))), "{kind}");
+        assert!(!new.is_valid(&item(kind, json!({"n": "x"}))), "{kind}");
+    }
+    assert!(new.is_valid(&item("हिन्दी", json!({}))));
+    assert!(!new.is_valid(&item("other", json!({}))));
+}
+
+#[test]
+fn every_code_in_the_sources_is_in_the_list_and_the_other_way_round() {
+    let listed: BTreeSet<&str> = CODES.iter().map(|code| code.code).collect();
+    let mut used = BTreeSet::new();
+    codes_in(&root().join("api/src"), &mut used);
+    let used: BTreeSet<&str> = used.iter().map(String::as_str).collect();
+    let settings: BTreeSet<&str> = crate::config::settings::ALL.iter().map(|setting| setting.name).collect();
+    // Texts in capitals that are no codes of ours.
+    let others = ["CARGO_PKG_VERSION", "CARGO_MANIFEST_DIR", "DPG_WRITE_DOCS", "LC_ALL", "PG_VERSION", "RUST_BACKTRACE"];
+    let unlisted: Vec<_> =
+        used.iter().filter(|code| !listed.contains(*code) && !settings.contains(*code) && !others.contains(code)).collect();
+    assert!(unlisted.is_empty(), "in the sources, and not in api/src/openapi/errors.rs: {unlisted:?}");
+    let unused: BTreeSet<&str> = listed.difference(&used).copied().collect();
+    let not_yet: BTreeSet<&str> = CODES_NOT_YET.iter().copied().collect();
+    assert_eq!(unused, not_yet, "listed, and not in the sources (left); expected to be so (right)");
+}
+
+/// Every text literal in capitals, outside tests and this module.
+fn codes_in(directory: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if !path.ends_with("tests") && !path.ends_with("openapi") && !path.ends_with("config") {
+                codes_in(&path, found);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+            let code = |text: &&str| {
+                text.len() > 4 && text.contains('_') && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+                    && !text.starts_with('_') && !text.ends_with('_')
+            };
+            found.extend(text.split('"').filter(code).map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn every_refusal_of_an_operation_is_in_the_list_and_every_code_belongs_somewhere() {
+    let mut answered = BTreeSet::from([(404, "NOT_FOUND"), (405, "METHOD_NOT_ALLOWED")]);
+    for operation in operations::all() {
+        answered.extend(operation.refusals());
+    }
+    let listed: BTreeSet<(u16, &str)> = CODES.iter().map(|code| (code.status, code.code)).collect();
+    assert_eq!(answered, listed);
+    assert!(CODES.is_sorted_by_key(|code| (code.status, code.code)));
+}
