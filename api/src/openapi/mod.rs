@@ -28,9 +28,10 @@ pub(crate) fn document(contracts: &Contracts, production: bool) -> Value {
     let mut schemas = schemas::all();
     schemas.extend(types.schemas);
     let mut paths = Map::new();
+    let mut responses = Map::new();
     for operation in &operations {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
-        path[operation.method] = render(operation, &types.notes);
+        path[operation.method] = render(operation, &types.notes, &mut responses);
     }
     json!({
         "openapi": "3.1.0",
@@ -46,6 +47,7 @@ pub(crate) fn document(contracts: &Contracts, production: bool) -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "responses": responses,
             "headers": parameters::response_headers(),
             "securitySchemes": security::schemes(production),
         },
@@ -69,7 +71,7 @@ request, each with a JSON Pointer.
 with the same `idempotency-key` after a lost connection.
 ";
 
-fn render(operation: &Operation, notes: &contract_types::Notes) -> Value {
+fn render(operation: &Operation, notes: &contract_types::Notes, shared: &mut Map<String, Value>) -> Value {
     let mut rendered = json!({
         "operationId": operation.id,
         "tags": [operation.tag],
@@ -93,7 +95,7 @@ fn render(operation: &Operation, notes: &contract_types::Notes) -> Value {
     for answer in &operation.answers {
         responses.insert(answer.status.to_string(), good(answer));
     }
-    responses.extend(refusal::responses(operation));
+    responses.extend(refusal::responses(operation, shared));
     rendered["responses"] = Value::Object(responses);
     rendered["security"] = operation.security();
     rendered

@@ -83,26 +83,32 @@ pub(super) fn schemas() -> Map<String, Value> {
     ])
 }
 
-/// The responses of all refusals of an operation, by status.
-pub(super) fn responses(operation: &Operation) -> Map<String, Value> {
+/// The responses of all refusals of an operation, by status: references to `components.responses`, where those that are
+/// new are added.
+pub(super) fn responses(operation: &Operation, shared: &mut Map<String, Value>) -> Map<String, Value> {
     let refusals = operation.refusals();
     let mut responses = Map::new();
     for statuses in refusals.chunk_by(|one, next| one.0 == next.0) {
         let Some((status, _)) = statuses.first() else { continue };
         let codes: Vec<&str> = statuses.iter().map(|(_, code)| *code).collect();
-        responses.insert(status.to_string(), response(operation.tier, *status, &codes));
+        let form = if matches!(operation.tier, Tier::Auth | Tier::Session) { ".auth" } else { "" };
+        let name = format!("{status}.{}{form}", codes.join("."));
+        responses.insert(status.to_string(), json!({"$ref": format!("#/components/responses/{name}")}));
+        shared.entry(name).or_insert_with(|| response(operation.tier, *status, &codes));
     }
     if operation.passes_on {
-        responses.insert(
-            "4XX".to_owned(),
-            json!({
-                "description": "Any other refusal of the target instance, passed on as it came.",
-                "headers": headers(&["retry-after"]),
-                "content": {"application/json": {"schema": {}}},
-            }),
-        );
+        responses.insert("4XX".to_owned(), json!({"$ref": "#/components/responses/4XX"}));
+        shared.entry("4XX").or_insert_with(passed_on);
     }
     responses
+}
+
+fn passed_on() -> Value {
+    json!({
+        "description": "Any other refusal of the target instance, passed on as it came.",
+        "headers": headers(&["retry-after"]),
+        "content": {"application/json": {"schema": {}}},
+    })
 }
 
 fn response(tier: Tier, status: u16, codes: &[&str]) -> Value {

@@ -136,6 +136,7 @@ fn every_example_fits_its_schema() {
         for (method, operation) in item.as_object().unwrap() {
             let bodies = operation.get("requestBody").into_iter();
             let answers = operation["responses"].as_object().unwrap().values();
+            let answers = answers.map(|answer| resolved(&document, answer));
             for content in bodies.chain(answers).filter_map(|part| part["content"].get("application/json")) {
                 let Some(example) = content.get("example") else { continue };
                 let validator = validator(&document, &content["schema"]);
@@ -146,6 +147,11 @@ fn every_example_fits_its_schema() {
         }
     }
     assert!(seen > 200, "{seen} examples");
+}
+
+fn resolved<'d>(document: &'d Value, part: &'d Value) -> &'d Value {
+    let reference = part.get("$ref").and_then(Value::as_str);
+    reference.map_or(part, |reference| document.pointer(reference.trim_start_matches('#')).unwrap())
 }
 
 #[test]
@@ -204,10 +210,10 @@ fn codes_in(directory: &Path, found: &mut BTreeSet<String>) {
         } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
             let text = std::fs::read_to_string(&path).unwrap();
             let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-            let code = |text: &&str| {
-                text.len() > 4 && text.contains('_') && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
-                    && !text.starts_with('_') && !text.ends_with('_')
-            };
+            let capital = |text: &str| text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+            let named = |text: &str| text.len() > 4 && text.trim_matches('_') == text && text.contains('_');
+            let known = |text: &str| CODES.iter().any(|code| code.code == text);
+            let code = |text: &&str| capital(text) && (named(text) || known(text));
             found.extend(text.split('"').filter(code).map(str::to_owned));
         }
     }

@@ -1,0 +1,386 @@
+//! Requests made from the document, good ones and spoilt ones, by everybody: no answer is a 5xx that the request did not
+//! ask for, and each is one that the document promises. `DPG_FUZZ_SEED` repeats a run, `DPG_FUZZ_ROUNDS` makes it longer.
+
+use std::time::Duration;
+
+use dpg_tests::client::Request;
+use dpg_tests::network::{CONNECT, NETWORK, PROFILE, STUDENT, TUTOR, reference};
+use dpg_tests::openapi::generate::Generator;
+use dpg_tests::openapi::{Document, Operation};
+use dpg_tests::{Answer, Client, Contract, Node, port};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+const OPERATOR: &str = "operator's key";
+
+/// 5xx that a request may ask for: it names another instance, a position to come, a service that is not there.
+const ASKED_FOR: &[&str] = &[
+    "PROJECTION_BEHIND",
+    "TARGET_INSTANCE_UNAVAILABLE",
+    "TARGET_INSTANCE_REFUSED",
+    "TARGET_INSTANCE_TIMEOUT",
+    "CANCEL_UNSUPPORTED_BY_TARGET",
+    "MATCH_SCORE_NOT_CONFIGURED",
+];
+
+/// Faults of a request that no schema can tell: a cursor of another query, a number beyond the lane's.
+const BEYOND_SCHEMAS: &[&str] = &["cursor", "since_seq"];
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).ok().map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+/// Whoever calls.
+struct Callers {
+    all: Vec<(&'static str, Client)>,
+    /// A session that nobody else uses, for calls that end it.
+    leaving: Client,
+}
+
+impl Callers {
+    async fn of(node: &Node) -> Self {
+        let base = node.process.url();
+        let (asha, ravi) = (node.sign_up("asha").await, node.sign_up("ravi").await);
+        let admin = Client::sign_in(&base, "root@admin.example", json!({"name": "root", "createAdmin": true})).await;
+        let (user_key, admin_key) = (asha.create_key().await, admin.create_key().await);
+        let stranger = Client::anonymous(&base);
+        let leaving = node.sign_up("leaving").await;
+        Self {
+            all: vec![
+                ("owner", asha.bearer(&asha.token)),
+                ("owner's key", stranger.key(&user_key)),
+                ("user", ravi.bearer(&ravi.token)),
+                ("admin", admin.bearer(&admin.token)),
+                ("admin's key", stranger.key(&admin_key)),
+                ("stranger", stranger),
+            ],
+            leaving: leaving.bearer(&leaving.token),
+        }
+    }
+}
+
+/// One call, ready to go.
+struct Call {
+    operation: Operation,
+    caller: Client,
+    /// Path and query.
+    target: String,
+    headers: Vec<(&'static str, String)>,
+    body: Body,
+    /// Whether all of it fits the document.
+    fits: bool,
+}
+
+enum Body {
+    None,
+    Json(Value),
+    Raw(&'static str, Vec<u8>),
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_sent_the_answer_is_a_documented_one() {
+    let seed = number("DPG_FUZZ_SEED", u64::from(rand::random::<u32>()));
+    let rounds = number("DPG_FUZZ_ROUNDS", 30);
+    println!("DPG_FUZZ_SEED={seed} DPG_FUZZ_ROUNDS={rounds}");
+    let elsewhere = port::url(port::free());
+    // Somebody who is registered without a key, and does not answer.
+    let contract = Contract::new().instance(STUDENT, &elsewhere).instance(TUTOR, &elsewhere);
+    let node = Node::both_with(contract, |instance| {
+        instance.set("ADMIN_KEY", OPERATOR).set("READ_YOUR_WRITES_TIMEOUT_MS", "50").set("PEER_TIMEOUT_MS", "500")
+    })
+    .await;
+    let callers = Callers::of(&node).await;
+    let document = Document::of(&node.process.client()).await;
+    let mut generator = Generator::new(&document, seed);
+    know_what_there_is(&mut generator, &callers.all[0].1, &node, &elsewhere).await;
+
+    let mut calls = Vec::new();
+    for operation in document.operations() {
+        // A run of this one takes its time, and calls wait for each other's.
+        let rounds = if operation.id == "refetchSchemas" { 3 } else { rounds };
+        calls.extend((0..rounds).map(|round| call(&document, &mut generator, &callers, &operation, round)));
+    }
+    let document = &document;
+    let mut faults: Vec<String> = futures_util::stream::iter(calls)
+        .map(|call| async move { judge(document, &call).await })
+        .buffer_unordered(8)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    faults.sort();
+    faults.dedup_by_key(|fault| fault.split(" <- ").next().unwrap_or_default().to_owned());
+    assert!(faults.is_empty(), "seed {seed}: {} faults\n{}", faults.len(), faults.join("\n"));
+    node.verify().await;
+}
+
+async fn know_what_there_is(generator: &mut Generator<'_>, owner: &Client, node: &Node, elsewhere: &str) {
+    let (student, tutor) = (owner.create_student("Asha").await, owner.create_tutor("Asha").await);
+    let action = owner.perform(&student, &tutor).send().await.expect(201).body;
+    for domain in [STUDENT, TUTOR] {
+        generator.know("item_domain", json!(domain));
+    }
+    for item in [&student, &tutor] {
+        generator.know("item_id", item["item_id"].clone());
+        generator.know("created_by", item["created_by"].clone());
+    }
+    generator.know("source_item", reference(&student));
+    generator.know("target_item", reference(&tutor));
+    let mut theirs = reference(&tutor);
+    theirs["item_instance_url"] = json!(elsewhere);
+    generator.know("target_item", theirs);
+    for url in [node.instance.url.as_str(), elsewhere] {
+        for member in ["item_instance_url", "origin_instance_domain", "destination", "instance_url"] {
+            generator.know(member, json!(url));
+        }
+    }
+    for (member, value) in [
+        ("item_network", json!(NETWORK)),
+        ("network", json!(NETWORK)),
+        ("item_type", json!(PROFILE)),
+        ("action_type", json!(CONNECT)),
+        ("action_id", action["action_id"].clone()),
+        ("action_status", json!("accepted")),
+        ("action_status", json!("cancelled")),
+        ("otp", json!("000000")),
+        ("limit", json!(5)),
+    ] {
+        generator.know(member, value);
+    }
+}
+
+/// A call of an operation. In one round of three all of it fits; then body, parameters or headers are spoilt.
+fn call(document: &Document, generator: &mut Generator<'_>, callers: &Callers, operation: &Operation, round: u64) -> Call {
+    let good = round.is_multiple_of(3);
+    let spoilt = if good { 9 } else { generator.below(4) };
+    let (mut target, fits_target) = target(document, generator, operation, spoilt == 1);
+    if spoilt == 2 {
+        target.push(if target.contains('?') { '&' } else { '?' });
+        target.push_str(&generator.choose(ODD_QUERIES).replace("{many}", &"a=1&".repeat(1001)));
+    }
+    let headers = if spoilt == 3 { vec![odd_header(generator)] } else { Vec::new() };
+    let (body, fits_body) = body(document, generator, operation, spoilt == 0);
+    let ends_session = matches!(operation.id.as_str(), "signOut");
+    let caller = match operation.path.contains("/admin/") {
+        _ if ends_session => callers.leaving.clone(),
+        true if !generator.one_in(4) => callers.all[5].1.clone(),
+        _ if generator.one_in(2) => callers.all[0].1.clone(),
+        _ => generator.choose(&callers.all.iter().map(|(_, caller)| caller.clone()).collect::<Vec<_>>()),
+    };
+    let mut call = Call {
+        operation: operation.clone(),
+        caller,
+        target,
+        headers,
+        body,
+        fits: good && fits_target && fits_body,
+    };
+    if operation.path.contains("/admin/") {
+        call.headers.push(("x-admin-key", generator.choose(&[OPERATOR, OPERATOR, OPERATOR, "wrong"]).to_owned()));
+    }
+    call
+}
+
+const ODD_QUERIES: &[&str] = &[
+    "limit=0",
+    "limit=101",
+    "limit=",
+    "limit=abc",
+    "limit=1&limit=2",
+    "limit=99999999999999999999999",
+    "limit=1e2",
+    "offset=-1",
+    "offset=9223372036854775807",
+    "offset=1&cursor=x",
+    "cursor=%00",
+    "cursor=eyJ2IjoxfQ",
+    "page=0",
+    "page=92233720368547758&limit=100",
+    "item_state[a][b][c][d][e]=1",
+    "item_state[a][b][c][d][e][f]=1",
+    "item_state=x",
+    "item_state[]=x",
+    "item_state[__proto__][x]=1",
+    "item_state[tags][999]=x",
+    "item_state[a]=%00",
+    "item_state[a]=",
+    "item_state[%00]=1",
+    "item_state[a]=%FF%FE",
+    "item_latitude=91&item_longitude=0&radius_meters=1",
+    "item_latitude=1",
+    "item_latitude=&item_longitude=&radius_meters=",
+    "item_latitude=0&item_longitude=180&radius_meters=1e999",
+    "item_latitude=0&item_longitude=180&radius_meters=99999999999999999999",
+    "radius_meters=0",
+    "item_id=x",
+    "item_instance_url=ftp%3A%2F%2Fx",
+    "update_count=99999999999",
+    "ownership_role=none",
+    "cache_ttl_seconds=0",
+    "cache_ttl_seconds=999999999999999999",
+    "%",
+    "%zz=%zz",
+    "=&&==",
+    "[]=1&[a]=2&a[=3&a]=4",
+    "{many}",
+];
+
+fn odd_header(generator: &mut Generator<'_>) -> (&'static str, String) {
+    let long = "k".repeat(256);
+    let name = generator.choose(&[
+        "authorization",
+        "x-api-key",
+        "cookie",
+        "idempotency-key",
+        "if-match",
+        "dpg-min-position",
+        "prefer",
+        "x-request-id",
+        "origin",
+        "signature",
+        "signature-input",
+        "content-digest",
+        "accept",
+        "x-forwarded-for",
+    ]);
+    let value = generator.choose(&[
+        "",
+        "x",
+        "Bearer",
+        "Bearer x.y",
+        "\"1\"",
+        "W/\"1\"",
+        "\"1\", \"2\"",
+        "*",
+        "-1",
+        "9223372036854775807",
+        "9223372036854775808",
+        "yellow_dot:1",
+        "nowhere:1",
+        ":1",
+        "é",
+        "a b",
+        "dpg=:AAAA:",
+        "dpg=();created=1",
+        "sha-256=:AAAA:",
+        "https://evil.example",
+        "null",
+        "better-auth.session_token=x%00",
+        &long,
+    ]);
+    (name, value.to_owned())
+}
+
+/// Path and query, and whether they fit.
+fn target(document: &Document, generator: &mut Generator<'_>, operation: &Operation, spoil: bool) -> (String, bool) {
+    let (mut path, mut query, mut fits) = (operation.path.clone(), Vec::new(), true);
+    for parameter in operation.described["parameters"].as_array().into_iter().flatten() {
+        let name = parameter["name"].as_str().expect("a name");
+        let place = parameter["in"].as_str().expect("a place");
+        let wanted = parameter["required"] == true || (parameter["deprecated"] != true && generator.one_in(6));
+        if place == "header" || !wanted {
+            continue;
+        }
+        let mut value = generator.make(if name == "itemId" { "item_id" } else { name }, &parameter["schema"], 0);
+        if spoil && generator.one_in(2) {
+            value = generator.odd();
+        }
+        fits &= document.validator(&parameter["schema"]).is_valid(&value) && !BEYOND_SCHEMAS.contains(&name);
+        // Rules between parameters stand in their descriptions.
+        fits &= !matches!(name, "offset" | "page" | "item_state" | "item_latitude" | "item_longitude");
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let text: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        match place {
+            "path" => path = path.replace(&format!("{{{name}}}"), &text.replace('+', "%20")),
+            _ => query.push(format!("{name}={text}")),
+        }
+    }
+    (if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) }, fits)
+}
+
+/// A body, and whether it fits.
+fn body(document: &Document, generator: &mut Generator<'_>, operation: &Operation, spoil: bool) -> (Body, bool) {
+    let described = &operation.described["requestBody"];
+    if described.is_null() {
+        return (Body::None, true);
+    }
+    let schema = &described["content"]["application/json"]["schema"];
+    let made = generator.valid(schema);
+    let fits = made.as_ref().is_some_and(|made| BEYOND_SCHEMAS.iter().all(|name| made.get(name).is_none()));
+    let mut value = made.unwrap_or_else(|| described["content"]["application/json"]["example"].clone());
+    if !spoil {
+        return (Body::Json(value), fits);
+    }
+    if generator.one_in(5) {
+        return (odd_body(generator, &value), false);
+    }
+    for _ in 0..=generator.below(2) {
+        generator.spoil(&mut value);
+    }
+    let fits = document.validator(schema).is_valid(&value);
+    (Body::Json(value), fits)
+}
+
+fn odd_body(generator: &mut Generator<'_>, good: &Value) -> Body {
+    let json = "application/json";
+    match generator.below(12) {
+        0 => Body::Raw(json, Vec::new()),
+        1 => Body::Raw(json, b"{".to_vec()),
+        2 => Body::Raw(json, b"\xff\xfe".to_vec()),
+        3 => Body::Raw(json, br#"{"a":"\ud800"}"#.to_vec()),
+        4 => Body::Raw(json, b"[".repeat(5000)),
+        5 => Body::Raw(json, br#"{"item_network":1e999}"#.to_vec()),
+        6 => Body::Raw(json, b"null".to_vec()),
+        7 => Body::Raw(json, b"[]".to_vec()),
+        8 => Body::Raw("text/plain", good.to_string().into_bytes()),
+        9 => Body::Raw("application/json; charset=latin1", good.to_string().into_bytes()),
+        10 => Body::Raw("application/x-www-form-urlencoded", b"a=1".to_vec()),
+        _ => Body::Raw(json, format!("{{\"a\":\"{}\"}}", "x".repeat((1 << 20) + 1)).into_bytes()),
+    }
+}
+
+/// Sends a call and tells what is wrong with its answer.
+async fn judge(document: &Document, call: &Call) -> Option<String> {
+    let operation = &call.operation;
+    let method = operation.method.parse().expect("a method");
+    let mut request: Request = call.caller.request(method, &call.target);
+    for (name, value) in &call.headers {
+        request = request.header(name, value);
+    }
+    let request = match &call.body {
+        Body::None => request,
+        Body::Json(value) => request.json(value),
+        Body::Raw(media_type, bytes) => request.raw(media_type, bytes.clone()),
+    };
+    let answer = match tokio::time::timeout(Duration::from_secs(60), request.try_send()).await {
+        Ok(Ok(answer)) => answer,
+        // The server may close before it has read a body that is too long; the client then sees no answer.
+        Ok(Err(error)) if matches!(&call.body, Body::Raw(_, bytes) if bytes.len() > 1 << 20) => {
+            println!("{}: {error}", operation.id);
+            return None;
+        }
+        Ok(Err(error)) => return Some(tell(call, &error)),
+        Err(_) => return Some(tell(call, "no answer in a minute")),
+    };
+    let mut faults = document.faults(operation, &answer);
+    if answer.status >= 500 && !ASKED_FOR.contains(&answer.code()) && operation.id != "ready" {
+        faults.push(format!("{} {}", answer.status, answer.code()));
+    }
+    if call.fits && malformed(&answer) {
+        faults.push(format!("what fits the document is refused: {}", answer.text));
+    }
+    (!faults.is_empty()).then(|| tell(call, &faults.join("; ")))
+}
+
+fn malformed(answer: &Answer) -> bool {
+    answer.status == 400 && matches!(answer.code(), "VALIDATION_ERROR" | "INVALID_JSON")
+}
+
+fn tell(call: &Call, what: &str) -> String {
+    let body = match &call.body {
+        Body::None => String::new(),
+        Body::Json(value) => value.to_string(),
+        Body::Raw(media_type, bytes) => format!("{media_type} {} bytes", bytes.len()),
+    };
+    let body: String = body.chars().take(600).collect();
+    format!("{}: {what} <- {} {:?} {body}", call.operation.id, call.target.chars().take(400).collect::<String>(), call.headers)
+}
