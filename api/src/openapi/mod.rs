@@ -103,12 +103,14 @@ fn render(operation: &Operation, notes: &contract_types::Notes, shared: &mut Map
 
 fn good(answer: &Answer) -> Value {
     let mut response = json!({"description": answer.description, "headers": refusal::headers(&answer.headers)});
-    if let Some((media_type, schema)) = &answer.content {
+    if let Some((media_types, schema)) = &answer.content {
         let mut content = json!({"schema": schema});
         if let Some(example) = &answer.example {
             content["example"] = example.clone();
         }
-        response["content"][*media_type] = content;
+        for media_type in media_types {
+            response["content"][*media_type] = content.clone();
+        }
     }
     response
 }

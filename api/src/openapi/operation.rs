@@ -34,8 +34,8 @@ pub(crate) enum Tier {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) description: &'static str,
-    /// Media type and schema; `None` for an empty body.
-    pub(crate) content: Option<(&'static str, Value)>,
+    /// Media types and the schema; none for an empty body.
+    pub(crate) content: Option<(Vec<&'static str>, Value)>,
     pub(crate) example: Option<Value>,
     /// Names among [`parameters::response_headers`].
     pub(crate) headers: Vec<&'static str>,
@@ -163,7 +163,16 @@ impl Operation {
         description: &'static str,
         content: Option<(&'static str, Value)>,
     ) -> Self {
+        let content = content.map(|(media_type, schema)| (vec![media_type], schema));
         self.answers.push(Answer { status, description, content, example: None, headers: Vec::new() });
+        self
+    }
+
+    /// Another media type of the last answer.
+    pub(crate) fn or_as(mut self, media_type: &'static str) -> Self {
+        if let Some((media_types, _)) = self.answers.last_mut().and_then(|answer| answer.content.as_mut()) {
+            media_types.push(media_type);
+        }
         self
     }
 

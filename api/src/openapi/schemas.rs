@@ -70,6 +70,10 @@ pub(super) fn all() -> Map<String, Value> {
     all
 }
 
+/// Plain atoms, and a domain of two labels or more.
+const EMAIL: &str = "^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@\
+                     ([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]{2,63}$";
+
 fn scalars() -> Map<String, Value> {
     let text = |longest: u32| json!({"type": "string", "minLength": 1, "maxLength": longest, "pattern": "^[^\\u0000]*$"});
     let pairs = [
@@ -120,13 +124,13 @@ fn scalars() -> Map<String, Value> {
         ),
         (
             "Email",
-            json!({"type": "string", "format": "email", "minLength": 1, "maxLength": 320,
+            json!({"type": "string", "format": "email", "maxLength": 254, "pattern": EMAIL,
                    "description": "Trimmed and lower-cased by the server.", "examples": ["asha@example.com"]}),
         ),
         (
             "PhoneNumber",
-            json!({"type": "string", "minLength": 1, "maxLength": 64,
-                   "description": "Stripped to `+` and digits by the server.", "examples": ["+919812345678"]}),
+            json!({"type": "string", "maxLength": 64, "pattern": "^\\+?[0-9]([ ()./-]*[0-9]){4,17}$",
+                   "description": "5 to 18 digits. Stripped to `+` and digits by the server.", "examples": ["+919812345678"]}),
         ),
     ];
     pairs.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()

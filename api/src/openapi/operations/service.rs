@@ -97,4 +97,5 @@ fn explorer_file() -> Operation {
         .summary("A script or style of the explorer")
         .parameters([path("file", names, "Its name.")])
         .answers_as(200, "The file.", Some(("text/javascript", one("string"))))
+        .or_as("text/css")
 }

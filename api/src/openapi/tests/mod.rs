@@ -185,9 +185,8 @@ fn the_contracts_types_are_in_it_under_the_roots_they_have_now() {
 #[test]
 fn every_code_in_the_sources_is_in_the_list_and_the_other_way_round() {
     let listed: BTreeSet<&str> = CODES.iter().map(|code| code.code).collect();
-    let mut used = BTreeSet::new();
-    codes_in(&root().join("api/src"), &mut used);
-    let used: BTreeSet<&str> = used.iter().map(String::as_str).collect();
+    let sources = sources(&root().join("api/src"));
+    let used = codes(&sources);
     let settings: BTreeSet<&str> = crate::config::settings::ALL.iter().map(|setting| setting.name).collect();
     // Texts in capitals that are no codes of ours.
     let others = ["CARGO_PKG_VERSION", "CARGO_MANIFEST_DIR", "DPG_WRITE_DOCS", "LC_ALL", "PG_VERSION", "RUST_BACKTRACE"];
@@ -199,24 +198,30 @@ fn every_code_in_the_sources_is_in_the_list_and_the_other_way_round() {
     assert_eq!(unused, not_yet, "listed, and not in the sources (left); expected to be so (right)");
 }
 
-/// Every text literal in capitals, outside tests and this module.
-fn codes_in(directory: &Path, found: &mut BTreeSet<String>) {
+/// Every text literal that could be a code.
+fn codes(sources: &[String]) -> BTreeSet<&str> {
+    let capital = |text: &str| text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    let named = |text: &str| text.len() > 4 && text.trim_matches('_') == text && text.contains('_');
+    let known = |text: &str| CODES.iter().any(|code| code.code == text);
+    let code = |text: &&str| capital(text) && (named(text) || known(text));
+    sources.iter().flat_map(|source| source.split('"')).filter(code).collect()
+}
+
+/// The sources below a directory, without tests, this module and the settings.
+fn sources(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            if !path.ends_with("tests") && !path.ends_with("openapi") && !path.ends_with("config") {
-                codes_in(&path, found);
+            if !["tests", "openapi", "config"].iter().any(|name| path.ends_with(name)) {
+                found.extend(sources(&path));
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
             let text = std::fs::read_to_string(&path).unwrap();
-            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-            let capital = |text: &str| text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-            let named = |text: &str| text.len() > 4 && text.trim_matches('_') == text && text.contains('_');
-            let known = |text: &str| CODES.iter().any(|code| code.code == text);
-            let code = |text: &&str| capital(text) && (named(text) || known(text));
-            found.extend(text.split('"').filter(code).map(str::to_owned));
+            found.push(text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned());
         }
     }
+    found
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::super::errors::CODES;
 use super::super::operation::Operation;
 use super::super::operations;
-use super::root;
+use super::{root, sources};
 use crate::config::settings;
 
 #[test]
@@ -15,21 +15,46 @@ fn the_page_of_error_codes_is_up_to_date() {
 }
 
 #[test]
-fn the_operators_page_has_every_setting() {
+fn the_operators_page_has_every_setting_and_every_metric() {
     fresh("docs/operator.md", |page| {
-        let (before, rest) = page.split_once(START).expect("the start of the table");
-        let (_, after) = rest.split_once(END).expect("the end of the table");
-        format!("{before}{START}\n{}{END}{after}", settings_table())
+        let page = with_table(page, "settings", &settings_table());
+        with_table(&page, "metrics", &metrics_table())
     });
 }
 
-const START: &str = "<!-- settings -->";
-const END: &str = "<!-- /settings -->";
+/// The page with a table between the comments of this name.
+fn with_table(page: &str, name: &str, table: &str) -> String {
+    let (start, end) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
+    let (before, rest) = page.split_once(&start).expect("the start of the table");
+    let (_, after) = rest.split_once(&end).expect("the end of the table");
+    format!("{before}{start}\n{table}{end}{after}")
+}
 
 fn settings_table() -> String {
     let mut table = "| variable | default | meaning |\n| --- | --- | --- |\n".to_owned();
     for row in settings::describe(&|_| None) {
         table.push_str(&format!("| `{}` | {} | {} |\n", row.name, row.default.replace('|', "\\|"), row.meaning));
+    }
+    table
+}
+
+/// Every metric has its name and its help side by side in the sources.
+fn metrics_table() -> String {
+    let mut metrics = BTreeMap::new();
+    for room in ["api", "eventstore", "projector", "mirror"] {
+        for source in sources(&root().join(room).join("src")) {
+            let texts: Vec<&str> = source.split('"').skip(1).step_by(2).collect();
+            for pair in texts.windows(2) {
+                let named = pair[0].starts_with("dpg_") && pair[0].bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+                if named && pair[1].ends_with('.') && pair[1].contains(' ') {
+                    metrics.insert(pair[0].to_owned(), pair[1].to_owned());
+                }
+            }
+        }
+    }
+    let mut table = "| metric | meaning |\n| --- | --- |\n".to_owned();
+    for (name, help) in metrics {
+        table.push_str(&format!("| `{name}` | {help} |\n"));
     }
     table
 }
