@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::super::operation::{Operation, Tier};
+use super::super::parameters::{needed_query, query};
 use super::super::schemas::{list, object, one, page, schema};
 use super::actions::{STATUS_REFUSALS, item_ref_plus, performed, status_set};
 
 pub(super) fn operations() -> Vec<Operation> {
-    vec![perform(), update_status(), store(), store_batch(), count_local(), fetch_local(), status(), well_known()]
+    vec![perform(), update_status(), store(), store_batch(), count_local(), fetch_local(), status(), histories(), well_known()]
 }
 
 const UNSERVED: (u16, &str) = (403, "UNSERVED_DOMAIN_BINDING");
@@ -137,6 +138,32 @@ fn status() -> Operation {
         .says("The lanes of those networks whose contract gives the caller the key that signed.")
         .answers(200, "The lanes to the caller, by network.", answer)
         .like(json!({"instance_url": "https://a.example.org", "lanes": [lane()]}))
+        .stored()
+}
+
+fn histories() -> Operation {
+    let digest = || json!({"type": "string", "pattern": "^[0-9a-f]{64}$"});
+    let bucket = object(&[("events", json!({"type": "integer", "minimum": 1})), ("digest", digest())]);
+    let buckets = object(&[
+        ("network", schema("Name")),
+        ("buckets", json!({"type": "object", "additionalProperties": bucket})),
+    ]);
+    let entry = object(&[("action_id", schema("Uuid")), ("update_count", schema("UpdateCount")), ("digest", digest())]);
+    let entries = object(&[("network", schema("Name")), ("bucket", one("string")), ("entries", list(entry))]);
+    Operation::get("/api/v1/peers/self/histories", "peerHistories", "peers", Tier::PeerStatus)
+        .summary("What this instance holds of the caller's events, as digests")
+        .says(
+            "For its operator to compare with what it holds itself: 256 buckets by the last byte of the action's id, then \
+             the events of one bucket. Beyond the wire contract; the capability is `histories`.",
+        )
+        .parameters([
+            needed_query("network", schema("Name"), "A network whose contract gives the caller the key that signed."),
+            query("bucket", json!({"type": "string", "pattern": "^[0-9a-f]{2}$", "examples": ["7f"]}), "One bucket."),
+        ])
+        .answers(200, "Digests of buckets, or of the events of one.", json!({"anyOf": [buckets, entries]}))
+        .like(json!({"network": "yellow_dot", "buckets": {"7f": {
+            "events": 2, "digest": "24d5f609b240d653b42191ff59948e30d60f48534539896ae33c21f3da366aeb",
+        }}}))
         .stored()
 }
 

@@ -37,8 +37,6 @@ const NOT_YET: &[(&str, &str)] = &[
 
 /// Codes of those routes.
 const CODES_NOT_YET: &[&str] = &[
-    "ADMIN_REQUIRED",
-    "INVALID_ADMIN_KEY",
     "INVALID_DESTINATION",
     "INVALID_EMAIL_OR_PASSWORD",
     "LANE_NOT_FOUND",
