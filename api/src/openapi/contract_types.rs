@@ -107,10 +107,8 @@ fn add_actions(network: &Network, names: &mut Names, schemas: &mut Map<String, V
             let number = (number + 1).to_string();
             let key = [network.id(), &action.action_type, &number];
             let (source, target) = (interaction.source(), interaction.target());
-            let line = format!(
-                "* `{}`: from `{}/{}` to `{}/{}`",
-                action.action_type, source.0, source.1, target.0, target.1
-            );
+            let line =
+                format!("* `{}`: from `{}/{}` to `{}/{}`", action.action_type, source.0, source.1, target.0, target.1);
             notes.actions.push_str(&line);
             for (what, member) in [("Requirements", "requirement_schema"), ("EventPayload", "event_schema")] {
                 let written = &written[member];

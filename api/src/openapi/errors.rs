@@ -23,17 +23,41 @@ const fn code(status: u16, code: &'static str, meaning: &'static str) -> Code {
 /// All codes, by status.
 pub(crate) const CODES: &[Code] = &[
     code(400, "CREATED_BY_REQUIRED", "An admin's API key has to name the owner in `created_by`."),
-    code(400, "INVALID_ACTION_EVENT", "The event does not fit the contract's `event_schema`, the interaction has left the contract, or the event is too large to be mirrored."),
-    code(400, "INVALID_ACTION_REQUEST", "The contract allows no such action between these items, the requirements do not fit its `requirement_schema` (`details`), or they are too large to be mirrored."),
+    code(
+        400,
+        "INVALID_ACTION_EVENT",
+        "The event does not fit the contract's `event_schema`, the interaction has left the contract, or the event is too large to be mirrored.",
+    ),
+    code(
+        400,
+        "INVALID_ACTION_REQUEST",
+        "The contract allows no such action between these items, the requirements do not fit its `requirement_schema` (`details`), or they are too large to be mirrored.",
+    ),
     code(400, "INVALID_ACTION_STATUS", "The status is not in the `enum` of the contract's `event_schema`."),
     code(400, "INVALID_DESTINATION", "The batch is meant for another instance."),
-    code(400, "INVALID_EVENT_REQUEST", "The target network is not loaded here, it has no such interaction, or the payload does not fit (`details`)."),
-    code(400, "INVALID_ITEM_STATE", "`item_state` does not fit the item type's schema (`details`), or there is no such type."),
-    code(400, "INVALID_JSON", "The body is missing, malformed, nested deeper than 128, holds a lone surrogate escape, or a number beyond 64 bits."),
+    code(
+        400,
+        "INVALID_EVENT_REQUEST",
+        "The target network is not loaded here, it has no such interaction, or the payload does not fit (`details`).",
+    ),
+    code(
+        400,
+        "INVALID_ITEM_STATE",
+        "`item_state` does not fit the item type's schema (`details`), or there is no such type.",
+    ),
+    code(
+        400,
+        "INVALID_JSON",
+        "The body is missing, malformed, nested deeper than 128, holds a lone surrogate escape, or a number beyond 64 bits.",
+    ),
     code(400, "INVALID_OTP", "The code is wrong, expired, used, or void after five wrong guesses: not told apart."),
     code(400, "INVALID_REFERENCE", "`created_by` names no user here."),
     code(400, "INVALID_SOURCE_INSTANCE", "The source item's URL is not this instance."),
-    code(400, "INVALID_TARGET_INSTANCE", "The target item's URL is not registered for its domain, or, between instances, is not this one."),
+    code(
+        400,
+        "INVALID_TARGET_INSTANCE",
+        "The target item's URL is not registered for its domain, or, between instances, is not this one.",
+    ),
     code(400, "INVALID_TARGET_ITEM", "The target network has no such domain."),
     code(400, "NAME_REQUIRED", "An API key needs a name."),
     code(400, "PASSWORD_TOO_LONG", "A password has at most 128 characters."),
@@ -41,7 +65,11 @@ pub(crate) const CODES: &[Code] = &[
     code(400, "SERVER_ONLY_PROPERTY", "The key's permissions, owner, limits and refills are not for clients to set."),
     code(400, "VALIDATION_ERROR", "Path, query, header or body does not fit; `details` names every fault."),
     code(401, "INVALID_EMAIL_OR_PASSWORD", "No account has this e-mail and password: not told apart."),
-    code(401, "PEER_SIGNATURE_INVALID", "The signature, its digest, its time, its nonce or its key is not as it has to be."),
+    code(
+        401,
+        "PEER_SIGNATURE_INVALID",
+        "The signature, its digest, its time, its nonce or its key is not as it has to be.",
+    ),
     code(401, "PEER_SIGNATURE_REQUIRED", "This call has to be signed."),
     code(401, "UNAUTHORIZED", "Sign in or send an API key."),
     code(403, "ADMIN_REQUIRED", "The API key's owner is no admin."),
@@ -56,7 +84,11 @@ pub(crate) const CODES: &[Code] = &[
     code(403, "PEER_NOT_REGISTERED", "The contract does not register the calling instance for the item's domain."),
     code(403, "SOURCE_ITEM_NOT_OWNED", "The source item is not the caller's."),
     code(403, "TARGET_ITEM_NOT_OWNED", "The caller may not make this change to the action."),
-    code(403, "UNSERVED_DOMAIN_BINDING", "This instance does not serve the pair of network and domain; the answer lists what it serves."),
+    code(
+        403,
+        "UNSERVED_DOMAIN_BINDING",
+        "This instance does not serve the pair of network and domain; the answer lists what it serves.",
+    ),
     code(404, "ACTION_NOT_FOUND", "No such action is known here, or its target item is deleted."),
     code(404, "ITEM_NOT_FOUND_OR_FORBIDDEN", "No such item, deleted, or not the caller's: not told apart."),
     code(404, "ITEM_TYPE_NOT_FOUND", "The domain has no such item type."),
@@ -70,7 +102,11 @@ pub(crate) const CODES: &[Code] = &[
     code(405, "METHOD_NOT_ALLOWED", "The route exists, the method does not; `allow` lists those that do."),
     code(409, "ACTION_CONFLICT", "The action changed meanwhile, again and again; read it and try again."),
     code(409, "EVENT_IDENTITY_CONFLICT", "The action's id is known here as another action, or is held here."),
-    code(409, "IDEMPOTENCY_KEY_IN_PROGRESS", "A call with this key is still on its way; try again after `retry-after`."),
+    code(
+        409,
+        "IDEMPOTENCY_KEY_IN_PROGRESS",
+        "A call with this key is still on its way; try again after `retry-after`.",
+    ),
     code(409, "INVALID_TRANSITION", "From its present status the action can't take this one."),
     code(409, "ITEM_ALREADY_EXISTS", "An item with this id exists already."),
     code(409, "ITEM_CONFLICT", "The item changed meanwhile, again and again; read it and try again."),
@@ -85,16 +121,32 @@ pub(crate) const CODES: &[Code] = &[
     code(500, "PARTITION_SETUP_FAILED", "Storage for the network could not be prepared."),
     code(501, "CANCEL_UNSUPPORTED_BY_TARGET", "The target instance can't take a status change from the source's side."),
     code(502, "MATCH_SCORE_SERVICE_UNAVAILABLE", "The scoring service did not answer as it should."),
-    code(502, "NETWORK_CONFIG_INVALID", "A document of the contract is refused (`details`); the last good contract stays in force."),
+    code(
+        502,
+        "NETWORK_CONFIG_INVALID",
+        "A document of the contract is refused (`details`); the last good contract stays in force.",
+    ),
     code(502, "OTP_DELIVERY_FAILED", "The code could not be delivered, and is void."),
     code(502, "REMOTE_SCHEMA_FETCH_FAILED", "A document could not be fetched; the last good contract stays in force."),
     code(502, "TARGET_INSTANCE_REFUSED", "The target instance does not trust this one; its code is in `message`."),
     code(502, "TARGET_INSTANCE_UNAVAILABLE", "The target instance can't be reached, or did not answer as it should."),
     code(503, "MATCH_SCORE_NOT_CONFIGURED", "This instance has no scoring service."),
     code(503, "OTP_DELIVERY_UNAVAILABLE", "This instance can't send codes."),
-    code(503, "PROJECTION_BEHIND", "The tables have not reached `dpg-min-position` yet; try again after `retry-after`."),
-    code(503, "SERVICE_UNAVAILABLE", "The write queue is full, the database away, or too many network reads are under way; try again after `retry-after`."),
-    code(504, "TARGET_INSTANCE_TIMEOUT", "The target instance did not answer in time. Whether the call had its effect is unknown: repeat it with the same `idempotency-key`."),
+    code(
+        503,
+        "PROJECTION_BEHIND",
+        "The tables have not reached `dpg-min-position` yet; try again after `retry-after`.",
+    ),
+    code(
+        503,
+        "SERVICE_UNAVAILABLE",
+        "The write queue is full, the database away, or too many network reads are under way; try again after `retry-after`.",
+    ),
+    code(
+        504,
+        "TARGET_INSTANCE_TIMEOUT",
+        "The target instance did not answer in time. Whether the call had its effect is unknown: repeat it with the same `idempotency-key`.",
+    ),
 ];
 
 /// What a code means.
@@ -120,7 +172,9 @@ impl Operation {
         }
         match self.tier {
             Tier::Open | Tier::Auth => {}
-            Tier::Session | Tier::User => all.extend([(401, "UNAUTHORIZED"), (403, "INVALID_API_KEY"), (429, "RATE_LIMITED")]),
+            Tier::Session | Tier::User => {
+                all.extend([(401, "UNAUTHORIZED"), (403, "INVALID_API_KEY"), (429, "RATE_LIMITED")])
+            }
             Tier::PeerRead | Tier::PeerStatus => {
                 all.extend([(401, "PEER_SIGNATURE_REQUIRED"), (401, "PEER_SIGNATURE_INVALID")]);
             }

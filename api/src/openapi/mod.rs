@@ -66,6 +66,8 @@ ignored, except by PATCH. No text and no key may hold U+0000; whole numbers must
 * Credentials are judged before the body: a bad body without credentials is 401.
 * A refusal is JSON with a stable code: in `code` where there is one, else in `error`. `details` lists every fault of a \
 request, each with a JSON Pointer.
+* A page may call from the origins that the contract and the operator name, with credentials; others get no CORS header. \
+Pages read `set-auth-token`, `etag`, `dpg-position`, `dpg-projected`, `x-network-partial`, `x-request-id` and `retry-after`.
 * `x-request-id` may be sent (1 to 200 visible ASCII characters), is on every answer, and finds the request in the log.
 * Every write answers `dpg-position`; a later read that sends it as `dpg-min-position` shows that write. Repeat a write \
 with the same `idempotency-key` after a lost connection.

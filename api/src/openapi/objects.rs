@@ -21,7 +21,10 @@ pub(super) fn all() -> Map<String, Value> {
     add("Session", session());
     add("SignedIn", signed_in());
     add("ApiKey", api_key());
-    add("NewApiKey", json!({"allOf": [schema("ApiKey"), object(&[("key", described(one("string"), "The clear key. It is shown here and nowhere else."))])]}));
+    add(
+        "NewApiKey",
+        json!({"allOf": [schema("ApiKey"), object(&[("key", described(one("string"), "The clear key. It is shown here and nowhere else."))])]}),
+    );
     add("Lane", lane());
     add("Parked", parked());
     add("ParkedEvent", json!({"allOf": [schema("Parked"), object(&[("event", schema("EventBody"))])]}));
@@ -53,10 +56,7 @@ fn meta() -> Value {
 
 fn network_meta() -> Value {
     let reasons = ["timeout", "unreachable", "refused", "not_served", "http_error", "bad_response"];
-    let away = object(&[
-        ("instance_url", one("string")),
-        ("reason", json!({"type": "string", "enum": reasons})),
-    ]);
+    let away = object(&[("instance_url", one("string")), ("reason", json!({"type": "string", "enum": reasons}))]);
     json!({"allOf": [schema("Meta"), object(&[
         ("partial", described(one("boolean"), "Whether an instance's rows are missing.")),
         ("unavailable_instances", list(away)),
@@ -64,7 +64,8 @@ fn network_meta() -> Value {
 }
 
 fn item() -> Value {
-    let state = described(one("object"), "Fits the item type's schema. The owner sees private values in it, nobody else does.");
+    let state =
+        described(one("object"), "Fits the item type's schema. The owner sees private values in it, nobody else does.");
     coordinates(object(&[
         ("item_network", schema("Name")),
         ("item_domain", schema("Name")),
@@ -192,7 +193,10 @@ fn stored() -> Value {
         ("action_type", schema("Name")),
         ("action_status", schema("Name")),
         ("update_count", schema("UpdateCount")),
-        ("conflict", described(one("boolean"), "True when the event that was there has another content; the first stays.")),
+        (
+            "conflict",
+            described(one("boolean"), "True when the event that was there has another content; the first stays."),
+        ),
     ];
     partly(&members, &["event_id", "action_id", "action_type", "action_status", "update_count"])
 }
@@ -336,8 +340,11 @@ fn schema_entry() -> Value {
         ("source", json!({"type": "string", "enum": ["inline", "remote"]})),
         ("cached_at", schema("Time")),
         ("file_name", one("string")),
-        ("schema", json!({"description": "A JSON Schema; of a `network_config`, the network's contract.",
-                          "type": ["object", "boolean"]})),
+        (
+            "schema",
+            json!({"description": "A JSON Schema; of a `network_config`, the network's contract.",
+                          "type": ["object", "boolean"]}),
+        ),
     ];
     partly(&members, &["cache_key", "kind", "network", "source", "cached_at", "file_name", "schema"])
 }

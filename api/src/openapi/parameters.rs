@@ -217,9 +217,6 @@ pub(super) fn response_headers() -> Map<String, Value> {
         ),
         header("set-auth-token", text("The new session's token with its signature, for `authorization: Bearer`.")),
         header("set-cookie", text("The session cookie.")),
-        header(
-            "retry-after",
-            json!({"description": "Whole seconds.", "schema": {"type": "integer", "minimum": 0}}),
-        ),
+        header("retry-after", json!({"description": "Whole seconds.", "schema": {"type": "integer", "minimum": 0}})),
     ])
 }

@@ -22,8 +22,10 @@ enum Shape {
 
 impl Shape {
     fn of(tier: Tier, code: &str) -> Self {
-        let of_credentials =
-            matches!(code, "UNAUTHORIZED" | "INVALID_API_KEY" | "INVALID_ADMIN_KEY" | "ADMIN_REQUIRED" | "RATE_LIMITED");
+        let of_credentials = matches!(
+            code,
+            "UNAUTHORIZED" | "INVALID_API_KEY" | "INVALID_ADMIN_KEY" | "ADMIN_REQUIRED" | "RATE_LIMITED"
+        );
         match tier {
             _ if code == "UNSERVED_DOMAIN_BINDING" => Self::Unserved,
             Tier::Auth | Tier::Session => Self::Both,
@@ -145,7 +147,8 @@ fn example(tier: Tier, status: u16, codes: &[&str]) -> Value {
         Shape::Plain => {}
         Shape::Both => example["code"] = json!(code),
         Shape::User => {
-            let reason = actix_web::http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+            let reason =
+                actix_web::http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
             example["code"] = json!(code);
             example["error"] = json!(reason);
         }
@@ -166,8 +169,7 @@ fn example(tier: Tier, status: u16, codes: &[&str]) -> Value {
 /// References to the headers of an answer: those that every answer has, and these.
 pub(super) fn headers(names: &[&str]) -> Value {
     let all = ["x-request-id", "vary"].iter().chain(names);
-    let headers: Map<String, Value> = all
-        .map(|name| ((*name).to_owned(), json!({"$ref": format!("#/components/headers/{name}")})))
-        .collect();
+    let headers: Map<String, Value> =
+        all.map(|name| ((*name).to_owned(), json!({"$ref": format!("#/components/headers/{name}")}))).collect();
     Value::Object(headers)
 }

@@ -50,17 +50,29 @@ fn new_item() -> Value {
         ("item_network", schema("Name")),
         ("item_domain", schema("Name")),
         ("item_type", schema("Name")),
-        ("item_state", json!({"type": ["object", "null"], "description": "Absent or null means `{}`, which has to fit, too."})),
+        (
+            "item_state",
+            json!({"type": ["object", "null"], "description": "Absent or null means `{}`, which has to fit, too."}),
+        ),
         ("item_latitude", Value::Null),
         ("item_longitude", Value::Null),
-        ("created_by", described(nullable(schema("OwnerId")), "The owner: needed from an admin's API key, refused from anybody else.")),
+        (
+            "created_by",
+            described(
+                nullable(schema("OwnerId")),
+                "The owner: needed from an admin's API key, refused from anybody else.",
+            ),
+        ),
     ];
     coordinates(partly(&members, &["item_network", "item_domain", "item_type"]))
 }
 
 fn item_change() -> Value {
     let members = [
-        ("item_state", described(one("object"), "The whole new state, private values included: it replaces the old one.")),
+        (
+            "item_state",
+            described(one("object"), "The whole new state, private values included: it replaces the old one."),
+        ),
         ("item_latitude", Value::Null),
         ("item_longitude", Value::Null),
         ("item_instance_url", described(one("string"), "Accepted and never written.")),
@@ -75,7 +87,10 @@ fn item_change() -> Value {
 fn action_members() -> Vec<(&'static str, Value)> {
     vec![
         ("action_type", schema("Name")),
-        ("action_name", json!({"allOf": [schema("Name")], "deprecated": true, "description": "Older spelling of `action_type`."})),
+        (
+            "action_name",
+            json!({"allOf": [schema("Name")], "deprecated": true, "description": "Older spelling of `action_type`."}),
+        ),
     ]
 }
 
@@ -110,7 +125,10 @@ fn peer_perform() -> Value {
 fn status_change(more: &[(&'static str, Value)], required: &[&'static str]) -> Value {
     let mut members = vec![
         ("action_id", schema("Uuid")),
-        ("action_status", described(schema("Name"), "One that the contract allows from the present status, for your side.")),
+        (
+            "action_status",
+            described(schema("Name"), "One that the contract allows from the present status, for your side."),
+        ),
         ("remarks", nullable(schema("Remarks"))),
         (
             "event_payload",
@@ -128,7 +146,10 @@ fn peer_status_change() -> Value {
 }
 
 fn event_body() -> Value {
-    let mut members = vec![("origin_instance_domain", described(schema("InstanceUrl"), "The instance that holds the action: the target item's."))];
+    let mut members = vec![(
+        "origin_instance_domain",
+        described(schema("InstanceUrl"), "The instance that holds the action: the target item's."),
+    )];
     members.extend(action_members());
     members.extend([
         ("action_id", schema("Uuid")),
@@ -152,8 +173,15 @@ fn event_body() -> Value {
         ),
         ("event_id", described(nullable(schema("Uuid")), "Accepted and ignored: it follows from the rest.")),
     ]);
-    let required =
-        ["origin_instance_domain", "action_type", "action_id", "action_status", "update_count", "source_item", "target_item"];
+    let required = [
+        "origin_instance_domain",
+        "action_type",
+        "action_id",
+        "action_status",
+        "update_count",
+        "source_item",
+        "target_item",
+    ];
     partly(&members, &required)
 }
 
@@ -199,7 +227,10 @@ fn item_page_filter() -> Value {
     let more = [
         ("limit", json!({"type": "integer", "minimum": 1, "maximum": 100})),
         ("offset", json!({"type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_i64})),
-        ("cursor", json!({"type": "string", "minLength": 1, "maxLength": 1024, "description": "`meta.next_cursor` of this route, instead of `offset`."})),
+        (
+            "cursor",
+            json!({"type": "string", "minLength": 1, "maxLength": 1024, "description": "`meta.next_cursor` of this route, instead of `offset`."}),
+        ),
         ("cache_ttl_seconds", json!({"description": "Accepted and ignored."})),
     ];
     let mut filter = item_filter(&more, &["limit"]);
@@ -208,18 +239,18 @@ fn item_page_filter() -> Value {
 }
 
 fn scored_item() -> Value {
-    let place = || json!({"type": ["number", "null"]});
-    object(&[
-        ("item_network", one("string")),
-        ("item_domain", one("string")),
-        ("item_type", one("string")),
+    let url = || json!({"type": "string", "maxLength": 2048});
+    coordinates(object(&[
+        ("item_network", schema("Name")),
+        ("item_domain", schema("Name")),
+        ("item_type", schema("Name")),
         ("item_id", schema("Uuid")),
-        ("item_instance_url", one("string")),
-        ("item_schema_url", one("string")),
+        ("item_instance_url", url()),
+        ("item_schema_url", url()),
         ("item_state", json!({"description": "Any JSON."})),
-        ("item_latitude", place()),
-        ("item_longitude", place()),
-    ])
+        ("item_latitude", Value::Null),
+        ("item_longitude", Value::Null),
+    ]))
 }
 
 fn identifier_members() -> Vec<(&'static str, Value)> {
@@ -242,7 +273,13 @@ fn otp_proof() -> Value {
         ("name", json!({"type": ["string", "null"], "maxLength": 255, "description": "Of a new user."})),
         ("rememberMe", described(boolean_or_null(true), "False: the session ends after a day.")),
         ("dateOfBirth", json!({"type": ["string", "null"], "format": "date", "examples": ["1990-12-31"]})),
-        ("createAdmin", described(boolean_or_null(false), "A new user becomes an admin, if the e-mail's domain is one of the operator's.")),
+        (
+            "createAdmin",
+            described(
+                boolean_or_null(false),
+                "A new user becomes an admin, if the e-mail's domain is one of the operator's.",
+            ),
+        ),
     ]);
     partly(&members, &["otp"])
 }
@@ -269,7 +306,10 @@ fn sign_in() -> Value {
 fn api_key_request() -> Value {
     let members = [
         ("name", json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "\\S", "examples": ["bot"]})),
-        ("expiresIn", json!({"type": ["integer", "null"], "minimum": 1, "maximum": i32::MAX, "description": "Seconds."})),
+        (
+            "expiresIn",
+            json!({"type": ["integer", "null"], "minimum": 1, "maximum": i32::MAX, "description": "Seconds."}),
+        ),
         (
             "prefix",
             json!({"type": ["string", "null"], "minLength": 1, "maxLength": 32, "pattern": "^[A-Za-z0-9_-]+$", "examples": ["bot_"]}),
@@ -280,7 +320,8 @@ fn api_key_request() -> Value {
     for refused in ["permissions", "userId", "remaining"] {
         request["properties"][refused] = json!({"not": {}, "description": "Not for clients to set."});
     }
-    request["patternProperties"] = json!({"^(refill|rateLimit)": {"not": {}, "description": "Not for clients to set."}});
+    request["patternProperties"] =
+        json!({"^(refill|rateLimit)": {"not": {}, "description": "Not for clients to set."}});
     request
 }
 

@@ -75,12 +75,10 @@ const EMAIL: &str = "^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[A-Za-z0-9!#$%&'*+/=?^_
                      ([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]{2,63}$";
 
 fn scalars() -> Map<String, Value> {
-    let text = |longest: u32| json!({"type": "string", "minLength": 1, "maxLength": longest, "pattern": "^[^\\u0000]*$"});
+    let text =
+        |longest: u32| json!({"type": "string", "minLength": 1, "maxLength": longest, "pattern": "^[^\\u0000]*$"});
     let pairs = [
-        (
-            "Name",
-            described(text(120), "A network, domain, item type, action type or status: 1 to 120 characters."),
-        ),
+        ("Name", described(text(120), "A network, domain, item type, action type or status: 1 to 120 characters.")),
         ("OwnerId", described(text(255), "A user's id on the instance that holds the item.")),
         ("Remarks", described(text(4000), "Free text on a status change.")),
         (
@@ -91,7 +89,8 @@ fn scalars() -> Map<String, Value> {
         ),
         (
             "Url",
-            json!({"type": "string", "format": "uri", "maxLength": 2048, "description": "An absolute URL.",
+            json!({"type": "string", "format": "uri", "maxLength": 2048, "pattern": "^[A-Za-z][A-Za-z0-9+.-]*:",
+                   "description": "An absolute URL, of at most 2048 bytes.",
                    "examples": ["https://a.example.org/schema"]}),
         ),
         (

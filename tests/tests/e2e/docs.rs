@@ -107,8 +107,7 @@ fn compare(at: &str, shown: &Value, answer: &Value, differences: &mut Vec<String
 async fn the_clients_page_runs() {
     let pair = Pair::with(PairOptions { contract: shipped(), ..PairOptions::default() }).await;
     let directory = TempDir::new().expect("a directory");
-    let environment =
-        [("STUDENT", pair.student.instance.url.clone()), ("TUTOR", pair.tutor.instance.url.clone())];
+    let environment = [("STUDENT", pair.student.instance.url.clone()), ("TUTOR", pair.tutor.instance.url.clone())];
     run("client.md", directory.path(), &environment).await;
 }
 
@@ -116,7 +115,10 @@ async fn the_clients_page_runs() {
 async fn the_peers_page_runs() {
     let directory = TempDir::new().expect("a directory");
     let shell = |script: &str| {
-        let output = std::process::Command::new("bash").args(["-euo", "pipefail", "-c", script]).current_dir(directory.path()).output();
+        let output = std::process::Command::new("bash")
+            .args(["-euo", "pipefail", "-c", script])
+            .current_dir(directory.path())
+            .output();
         let output = output.expect("bash can be started");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text").trim().to_owned()

@@ -30,7 +30,9 @@ async fn what_a_client_makes_of_the_document_is_accepted() {
     assert!(document.validator(schema).is_valid(&student));
     let answer = user.post("/api/v1/item/create").json(&student).send().await.expect(201);
     assert_eq!(document.faults(&create, &answer), [""; 0]);
-    for (state, path) in [(json!({"city": "Pune"}), "/item_state"), (json!({"name": "Asha", "guardian": 1}), "/item_state/guardian")] {
+    for (state, path) in
+        [(json!({"city": "Pune"}), "/item_state"), (json!({"name": "Asha", "guardian": 1}), "/item_state/guardian")]
+    {
         let mut wrong = student.clone();
         wrong["item_state"] = state;
         assert!(!document.validator(schema).is_valid(&wrong), "{wrong}");
@@ -71,7 +73,8 @@ async fn the_explorer_loads_nothing_from_other_hosts() {
     assert_eq!(files.len(), 3, "{files:?}");
     for file in files {
         let answer = client.get(file).send().await.expect(200);
-        let expected = if file.ends_with(".css") { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" };
+        let expected =
+            if file.ends_with(".css") { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" };
         assert_eq!(answer.header("content-type"), Some(expected), "{file}");
         assert!(!answer.text.is_empty());
     }

@@ -100,7 +100,8 @@ fn fetch_events() -> Operation {
 
 /// A reference for examples: the student's item, or the tutor's.
 pub(super) fn item_ref(domain: &str) -> Value {
-    let id = if domain == "tutor" { "019aa3c2-10aa-7e02-9d41-6a7b8c9d0e1f" } else { "019aa3c1-7f20-7b11-8c3d-2f4e5a6b7c8d" };
+    let id =
+        if domain == "tutor" { "019aa3c2-10aa-7e02-9d41-6a7b8c9d0e1f" } else { "019aa3c1-7f20-7b11-8c3d-2f4e5a6b7c8d" };
     json!({"item_network": "yellow_dot", "item_domain": domain, "item_type": "profile_1.0", "item_id": id})
 }
 

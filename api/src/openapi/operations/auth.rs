@@ -159,7 +159,8 @@ fn list_keys() -> Operation {
 }
 
 fn delete_key() -> Operation {
-    let which = partly(&[("keyId", json!({"type": "string", "minLength": 1, "description": "The key's `id`."}))], &["keyId"]);
+    let which =
+        partly(&[("keyId", json!({"type": "string", "minLength": 1, "description": "The key's `id`."}))], &["keyId"]);
     post("/api/auth/api-key/delete", "deleteApiKey", Tier::Session)
         .summary("Delete an API key of yours")
         .body(which)

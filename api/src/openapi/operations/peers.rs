@@ -8,7 +8,17 @@ use super::super::schemas::{list, object, one, page, schema};
 use super::actions::{STATUS_REFUSALS, item_ref_plus, performed, status_set};
 
 pub(super) fn operations() -> Vec<Operation> {
-    vec![perform(), update_status(), store(), store_batch(), count_local(), fetch_local(), status(), histories(), well_known()]
+    vec![
+        perform(),
+        update_status(),
+        store(),
+        store_batch(),
+        count_local(),
+        fetch_local(),
+        status(),
+        histories(),
+        well_known(),
+    ]
 }
 
 const UNSERVED: (u16, &str) = (403, "UNSERVED_DOMAIN_BINDING");
@@ -144,10 +154,8 @@ fn status() -> Operation {
 fn histories() -> Operation {
     let digest = || json!({"type": "string", "pattern": "^[0-9a-f]{64}$"});
     let bucket = object(&[("events", json!({"type": "integer", "minimum": 1})), ("digest", digest())]);
-    let buckets = object(&[
-        ("network", schema("Name")),
-        ("buckets", json!({"type": "object", "additionalProperties": bucket})),
-    ]);
+    let buckets =
+        object(&[("network", schema("Name")), ("buckets", json!({"type": "object", "additionalProperties": bucket}))]);
     let entry = object(&[("action_id", schema("Uuid")), ("update_count", schema("UpdateCount")), ("digest", digest())]);
     let entries = object(&[("network", schema("Name")), ("bucket", one("string")), ("entries", list(entry))]);
     Operation::get("/api/v1/peers/self/histories", "peerHistories", "peers", Tier::PeerStatus)

@@ -53,7 +53,8 @@ fn ready() -> Operation {
         ("projector", check(&[("lag_events", whole()), ("lag_ms", whole())])),
         ("redis", check(&[("configured", one("boolean"))])),
     ]);
-    let answer = |word: &str| object(&[("status", json!({"type": "string", "const": word})), ("checks", checks.clone())]);
+    let answer =
+        |word: &str| object(&[("status", json!({"type": "string", "const": word})), ("checks", checks.clone())]);
     let example = |word: &str, ok: bool| {
         json!({"status": word, "checks": {
             "postgres": {"ok": ok, "required": true, "latency_ms": 1},
@@ -72,23 +73,28 @@ fn ready() -> Operation {
 }
 
 fn metrics() -> Operation {
-    get("/metrics", "metrics")
-        .summary("Prometheus metrics")
-        .answers_as(200, "Text of version 0.0.4.", Some(("text/plain", one("string"))))
+    get("/metrics", "metrics").summary("Prometheus metrics").answers_as(
+        200,
+        "Text of version 0.0.4.",
+        Some(("text/plain", one("string"))),
+    )
 }
 
 fn document() -> Operation {
     let document = partly(&[("openapi", one("string")), ("paths", one("object"))], &["openapi", "paths"]);
-    get("/api/v1/openapi.json", "openapi")
-        .summary("This document")
-        .says("It follows the contract in force.")
-        .answers(200, "OpenAPI 3.1.", document)
+    get("/api/v1/openapi.json", "openapi").summary("This document").says("It follows the contract in force.").answers(
+        200,
+        "OpenAPI 3.1.",
+        document,
+    )
 }
 
 fn explorer() -> Operation {
-    get("/api/reference", "reference")
-        .summary("This document for people")
-        .answers_as(200, "An HTML page that loads nothing from other hosts.", Some(("text/html", one("string"))))
+    get("/api/reference", "reference").summary("This document for people").answers_as(
+        200,
+        "An HTML page that loads nothing from other hosts.",
+        Some(("text/html", one("string"))),
+    )
 }
 
 fn explorer_file() -> Operation {
