@@ -114,12 +114,13 @@ async fn fuzz(peer_auth: &str) {
         calls.extend((0..rounds).map(|round| call(&document, &mut generator, &callers, &operation, round)));
     }
     let document = &document;
-    let mut faults: Vec<String> = futures_util::stream::iter(calls)
+    let judged: Vec<Judged> = futures_util::stream::iter(calls)
         .map(|call| async move { judge(document, &call).await })
         .buffer_unordered(8)
-        .filter_map(std::future::ready)
         .collect()
         .await;
+    print_table(&judged);
+    let mut faults: Vec<String> = judged.iter().filter_map(|judged| judged.fault.clone()).collect();
     let found = faults.len();
     // The shortest few of each operation tell enough.
     faults.sort_by_key(|fault| (operation_of(fault).to_owned(), fault.len()));
@@ -130,7 +131,29 @@ async fn fuzz(peer_auth: &str) {
         *shown <= 3
     });
     assert!(faults.is_empty(), "seed {seed}: {found} faults\n{}", faults.join("\n"));
+    // Else all that was tried is the first check of each route.
+    let good = judged.iter().filter(|judged| (200..300).contains(&judged.status)).count();
+    assert!(good * 10 > judged.len(), "seed {seed}: only {good} of {} calls were answered well", judged.len());
     node.verify().await;
+}
+
+/// What came of a call; status 0 when nothing came.
+struct Judged {
+    operation: String,
+    status: u16,
+    fault: Option<String>,
+}
+
+/// How each operation was answered, for those who read the log of a run.
+fn print_table(judged: &[Judged]) {
+    let mut table = std::collections::BTreeMap::<&str, std::collections::BTreeMap<u16, u32>>::new();
+    for judged in judged {
+        *table.entry(&judged.operation).or_default().entry(judged.status).or_default() += 1;
+    }
+    for (operation, statuses) in table {
+        let statuses: Vec<String> = statuses.iter().map(|(status, times)| format!("{status} x {times}")).collect();
+        println!("{operation:24} {}", statuses.join(", "));
+    }
 }
 
 fn operation_of(fault: &str) -> &str {
@@ -261,8 +284,8 @@ fn body(document: &Document, generator: &mut Generator<'_>, operation: &Operatio
     (Body::Json(value), fits)
 }
 
-/// Sends a call and tells what is wrong with its answer.
-async fn judge(document: &Document, call: &Call) -> Option<String> {
+/// Sends a call and judges its answer.
+async fn judge(document: &Document, call: &Call) -> Judged {
     let operation = &call.operation;
     let method = operation.method.parse().expect("a method");
     let mut request: Request = call.caller.request(method, &call.target);
@@ -274,24 +297,30 @@ async fn judge(document: &Document, call: &Call) -> Option<String> {
         Body::Json(value) => request.json(value),
         Body::Raw(media_type, bytes) => request.raw(media_type, bytes.clone()),
     };
-    let answer = match tokio::time::timeout(Duration::from_secs(60), request.try_send()).await {
-        Ok(Ok(answer)) => answer,
-        // The server may close before it has read a body that is too long; the client then sees no answer.
-        Ok(Err(error)) if matches!(&call.body, Body::Raw(_, bytes) if bytes.len() > 1 << 20) => {
-            println!("{}: {error}", operation.id);
-            return None;
-        }
-        Ok(Err(error)) => return Some(tell(call, &error)),
-        Err(_) => return Some(tell(call, "no answer in a minute")),
+    let judged = |status, fault: Option<String>| Judged {
+        operation: operation.id.clone(),
+        status,
+        fault: fault.map(|fault| tell(call, &fault)),
     };
-    let mut faults = document.faults(operation, &answer);
+    match tokio::time::timeout(Duration::from_secs(60), request.try_send()).await {
+        Ok(Ok(answer)) => judged(answer.status, fault_of(document, call, &answer)),
+        // The server may close before it has read a body that is too long; the client then sees no answer.
+        Ok(Err(_)) if matches!(&call.body, Body::Raw(_, bytes) if bytes.len() > 1 << 20) => judged(0, None),
+        Ok(Err(error)) => judged(0, Some(error)),
+        Err(_) => judged(0, Some("no answer in a minute".to_owned())),
+    }
+}
+
+fn fault_of(document: &Document, call: &Call, answer: &Answer) -> Option<String> {
+    let operation = &call.operation;
+    let mut faults = document.faults(operation, answer);
     if answer.status >= 500 && !ASKED_FOR.contains(&answer.code()) && operation.id != "ready" {
         faults.push(format!("{} {}", answer.status, answer.code()));
     }
-    if call.fits && malformed(&answer) {
+    if call.fits && malformed(answer) {
         faults.push(format!("what fits the document is refused: {}", answer.text));
     }
-    (!faults.is_empty()).then(|| tell(call, &faults.join("; ")))
+    (!faults.is_empty()).then(|| faults.join("; "))
 }
 
 fn malformed(answer: &Answer) -> bool {
