@@ -24,9 +24,15 @@ impl<'d> Generator<'d> {
         Self { document, rng: StdRng::seed_from_u64(seed), pool: HashMap::new() }
     }
 
-    /// Adds a real value of the members of this name.
-    pub fn know(&mut self, name: &str, value: Value) {
-        self.pool.entry(name.to_owned()).or_default().push(value);
+    /// Adds real values of the members of this name.
+    pub fn know(&mut self, name: &str, values: &[Value]) {
+        self.pool.entry(name.to_owned()).or_default().extend_from_slice(values);
+    }
+
+    /// A real value of this name, in one of two cases.
+    pub fn known(&mut self, name: &str) -> Option<Value> {
+        let known = self.pool.get(name).cloned().filter(|_| self.one_in(2))?;
+        Some(self.choose(&known))
     }
 
     /// A number below `end`.

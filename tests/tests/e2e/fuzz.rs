@@ -168,37 +168,57 @@ async fn exists(client: &Client, operation: &Operation) -> bool {
 
 async fn know_what_there_is(generator: &mut Generator<'_>, owner: &Client, node: &Node, elsewhere: &str) {
     let (student, tutor) = (owner.create_student("Asha").await, owner.create_tutor("Asha").await);
-    let action = owner.perform(&student, &tutor).send().await.expect(201).body;
-    for domain in [STUDENT, TUTOR] {
-        generator.know("item_domain", json!(domain));
-    }
-    for item in [&student, &tutor] {
-        generator.know("item_id", item["item_id"].clone());
-        generator.know("created_by", item["created_by"].clone());
-    }
-    generator.know("source_item", reference(&student));
-    generator.know("target_item", reference(&tutor));
-    let mut theirs = reference(&tutor);
-    theirs["item_instance_url"] = json!(elsewhere);
-    generator.know("target_item", theirs);
+    let held = owner.perform(&student, &tutor).send().await.expect(201).body["action_id"].clone();
+    let at = |item: &Value, url: &str| {
+        let mut reference = reference(item);
+        reference["item_instance_url"] = json!(url);
+        reference
+    };
     for url in [node.instance.url.as_str(), elsewhere] {
+        generator.know("source_item", &[at(&student, url)]);
+        generator.know("target_item", &[at(&tutor, url)]);
         for member in ["item_instance_url", "origin_instance_domain", "destination", "instance_url"] {
-            generator.know(member, json!(url));
+            generator.know(member, &[json!(url)]);
         }
     }
-    for (member, value) in [
-        ("item_network", json!(NETWORK)),
-        ("network", json!(NETWORK)),
-        ("item_type", json!(PROFILE)),
-        ("action_type", json!(CONNECT)),
-        ("action_id", action["action_id"].clone()),
-        ("action_status", json!("accepted")),
-        ("action_status", json!("cancelled")),
-        ("otp", json!("000000")),
-        ("limit", json!(5)),
-    ] {
-        generator.know(member, value);
+    // Whole bodies, where members have to fit each other.
+    generator.know(
+        "storeEvent",
+        &[json!({
+            "origin_instance_domain": elsewhere, "action_type": CONNECT, "action_id": uuid::Uuid::new_v4(),
+            "action_status": "accepted", "update_count": 1, "source_item": at(&student, &node.instance.url),
+            "target_item": at(&tutor, elsewhere), "event_payload": {"subject": "math", "status": "accepted"},
+        })],
+    );
+    for item in [&student, &tutor] {
+        generator.know("item_id", &[item["item_id"].clone()]);
+        generator.know("created_by", &[item["created_by"].clone()]);
     }
+    // For calls that change or delete an item, so that the others stay.
+    for number in 0..10 {
+        generator.know("itemId", &[owner.create_student(&format!("Spare {number}")).await["item_id"].clone()]);
+    }
+    let account = json!({"email": "pw@example.com", "password": "correct horse", "name": "Asha"});
+    let _signed_up = owner.post("/api/auth/sign-up/email").json(&account).send().await.expect(200);
+    generator.know("email", &[json!("pw@example.com"), json!("asha@example.com"), json!("ravi@example.com")]);
+    generator.know("password", &[json!("correct horse"), json!("wrong horse")]);
+    let elsewhere_held: Vec<Value> = (0..4).map(|_| json!(uuid::Uuid::new_v4())).collect();
+    generator.know("action_id", &[&[held.clone(), held], elsewhere_held.as_slice()].concat());
+    for member in ["item_domain", "domain"] {
+        generator.know(member, &[json!(STUDENT), json!(TUTOR)]);
+    }
+    for member in ["item_network", "network"] {
+        generator.know(member, &[json!(NETWORK)]);
+    }
+    for member in ["item_type", "itemType"] {
+        generator.know(member, &[json!(PROFILE)]);
+    }
+    generator.know("action_type", &[json!(CONNECT)]);
+    generator.know("action_status", &[json!("accepted"), json!("cancelled"), json!("completed")]);
+    generator.know("requirements_snapshot", &[json!({"subject": "math"})]);
+    generator.know("event_payload", &[json!({"subject": "math", "room": "7"}), Value::Null]);
+    generator.know("otp", &[json!("000000")]);
+    generator.know("limit", &[json!(5)]);
 }
 
 /// A call of an operation. In one round of three all of it fits; then body, parameters or headers are spoilt.
@@ -243,7 +263,7 @@ fn target(document: &Document, generator: &mut Generator<'_>, operation: &Operat
         if place == "header" || !wanted {
             continue;
         }
-        let mut value = generator.make(if name == "itemId" { "item_id" } else { name }, &parameter["schema"], 0);
+        let mut value = generator.make(name, &parameter["schema"], 0);
         if spoil && generator.one_in(2) {
             value = generator.odd();
         }
@@ -267,7 +287,7 @@ fn body(document: &Document, generator: &mut Generator<'_>, operation: &Operatio
         return (Body::None, true);
     }
     let schema = &described["content"]["application/json"]["schema"];
-    let made = generator.valid(schema);
+    let made = generator.known(&operation.id).or_else(|| generator.valid(schema));
     let fits = made.as_ref().is_some_and(|made| BEYOND_SCHEMAS.iter().all(|name| made.get(name).is_none()));
     let mut value = made.unwrap_or_else(|| described["content"]["application/json"]["example"].clone());
     if !spoil {
