@@ -72,7 +72,7 @@ pub(super) fn merged(contracts: &Contracts) -> Merged {
 }
 
 fn choice(kind: &str, among: Vec<Value>, otherwise: Value) -> Value {
-    if among.is_empty() { otherwise } else { json!({kind: among}) }
+    if among.is_empty() { otherwise } else { Value::Object(Map::from_iter([(kind.to_owned(), Value::Array(among))])) }
 }
 
 fn type_note([network, domain, item_type]: &[&str; 3], state: &str) -> String {
@@ -95,12 +95,13 @@ fn creation([network, domain, item_type]: &[&str; 3], state: &str) -> Value {
 /// the schemas are shown and not imposed.
 fn add_actions(network: &Network, names: &mut Names, schemas: &mut Map<String, Value>, notes: &mut Notes) {
     let mut shown = vec![json!({"type": "object"})];
-    if let Some(known) = schemas.get("Requirements").and_then(|known| known["anyOf"].as_array()) {
+    if let Some(known) = schemas.get("Requirements").and_then(|known| known.get("anyOf")?.as_array()) {
         shown.clone_from(known);
     }
     let document = network.document();
     for action in network.actions() {
-        let interactions = document["actions"][&action.action_type]["interactions"].as_array();
+        let written = document.get("actions").and_then(|actions| actions.get(&action.action_type));
+        let interactions = written.and_then(|action| action.get("interactions")).and_then(Value::as_array);
         for (number, (interaction, written)) in
             action.interactions.iter().zip(interactions.into_iter().flatten()).enumerate()
         {
@@ -111,8 +112,7 @@ fn add_actions(network: &Network, names: &mut Names, schemas: &mut Map<String, V
                 format!("* `{}`: from `{}/{}` to `{}/{}`", action.action_type, source.0, source.1, target.0, target.1);
             notes.actions.push_str(&line);
             for (what, member) in [("Requirements", "requirement_schema"), ("EventPayload", "event_schema")] {
-                let written = &written[member];
-                if written.is_object() || written.is_boolean() {
+                if let Some(written) = written.get(member).filter(|schema| schema.is_object() || schema.is_boolean()) {
                     let name = names.give(what, &key);
                     let id = format!("urn:dpg:{name}");
                     schemas.insert(name.clone(), embedded(written, &name, &id));

@@ -173,7 +173,7 @@ impl Operation {
         match self.tier {
             Tier::Open | Tier::Auth => {}
             Tier::Session | Tier::User => {
-                all.extend([(401, "UNAUTHORIZED"), (403, "INVALID_API_KEY"), (429, "RATE_LIMITED")])
+                all.extend([(401, "UNAUTHORIZED"), (403, "INVALID_API_KEY"), (429, "RATE_LIMITED")]);
             }
             Tier::PeerRead | Tier::PeerStatus => {
                 all.extend([(401, "PEER_SIGNATURE_REQUIRED"), (401, "PEER_SIGNATURE_INVALID")]);

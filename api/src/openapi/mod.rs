@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 
 use crate::contract::Contracts;
 use operation::{Answer, Operation};
+use schemas::put;
 
 /// The document for the contract in force. `production` decides the session cookie's name.
 #[must_use]
@@ -31,7 +32,8 @@ pub(crate) fn document(contracts: &Contracts, production: bool) -> Value {
     let mut responses = Map::new();
     for operation in &operations {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
-        path[operation.method] = render(operation, &types.notes, &mut responses);
+        let rendered = render(operation, &types.notes, &mut responses);
+        put(path, operation.method, rendered);
     }
     json!({
         "openapi": "3.1.0",
@@ -81,25 +83,25 @@ fn render(operation: &Operation, notes: &contract_types::Notes, shared: &mut Map
     });
     let description = format!("{}{}", operation.description, notes.of(operation.id));
     if !description.is_empty() {
-        rendered["description"] = json!(description);
+        put(&mut rendered, "description", json!(description));
     }
     if !operation.parameters.is_empty() {
-        rendered["parameters"] = json!(operation.parameters);
+        put(&mut rendered, "parameters", json!(operation.parameters));
     }
     if let Some(body) = &operation.body {
         let mut content = json!({"schema": body.schema});
         if let Some(example) = &body.example {
-            content["example"] = example.clone();
+            put(&mut content, "example", example.clone());
         }
-        rendered["requestBody"] = json!({"required": body.required, "content": {"application/json": content}});
+        put(&mut rendered, "requestBody", json!({"required": body.required, "content": {"application/json": content}}));
     }
     let mut responses = Map::new();
     for answer in &operation.answers {
         responses.insert(answer.status.to_string(), good(answer));
     }
     responses.extend(refusal::responses(operation, shared));
-    rendered["responses"] = Value::Object(responses);
-    rendered["security"] = operation.security();
+    put(&mut rendered, "responses", Value::Object(responses));
+    put(&mut rendered, "security", operation.security());
     rendered
 }
 
@@ -108,11 +110,11 @@ fn good(answer: &Answer) -> Value {
     if let Some((media_types, schema)) = &answer.content {
         let mut content = json!({"schema": schema});
         if let Some(example) = &answer.example {
-            content["example"] = example.clone();
+            put(&mut content, "example", example.clone());
         }
-        for media_type in media_types {
-            response["content"][*media_type] = content.clone();
-        }
+        let contents: Map<String, Value> =
+            media_types.iter().map(|media_type| ((*media_type).to_owned(), content.clone())).collect();
+        put(&mut response, "content", Value::Object(contents));
     }
     response
 }

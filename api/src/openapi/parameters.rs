@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::{one, schema};
+use super::schemas::{one, put, schema};
 use crate::http::page::{DEFAULT_LIMIT, MAX_LIMIT};
 
 /// The largest whole number that every JSON reader keeps exact.
@@ -13,26 +13,31 @@ const NEVER_A_FAULT: &[&str] = &["prefer", "signature", "signature-input", "cont
 
 /// Whether a faulty value is answered with 400.
 pub(super) fn can_be_faulty(parameter: &Value) -> bool {
-    !NEVER_A_FAULT.iter().any(|name| parameter["name"] == *name)
+    !NEVER_A_FAULT.iter().any(|name| parameter.get("name").is_some_and(|known| known == name))
 }
 
 /// A query parameter.
 pub(super) fn query(name: &str, schema: Value, description: &str) -> Value {
-    json!({"name": name, "in": "query", "required": false, "description": description, "schema": schema})
+    parameter(name, "query", false, schema, description)
 }
 
 /// A query parameter that has to be there.
 pub(super) fn needed_query(name: &str, schema: Value, description: &str) -> Value {
-    json!({"name": name, "in": "query", "required": true, "description": description, "schema": schema})
+    parameter(name, "query", true, schema, description)
 }
 
 /// A path parameter.
 pub(super) fn path(name: &str, schema: Value, description: &str) -> Value {
-    json!({"name": name, "in": "path", "required": true, "description": description, "schema": schema})
+    parameter(name, "path", true, schema, description)
 }
 
 fn header(name: &str, schema: Value, description: &str) -> Value {
-    json!({"name": name, "in": "header", "required": false, "description": description, "schema": schema})
+    parameter(name, "header", false, schema, description)
+}
+
+fn parameter(name: &str, place: &str, required: bool, schema: Value, description: &str) -> Value {
+    let parameter = json!({"name": name, "in": place, "required": required, "description": description});
+    with(parameter, "schema", schema)
 }
 
 pub(super) fn item_id() -> Value {
@@ -74,8 +79,8 @@ pub(super) fn item_filters() -> Vec<Value> {
          `item_state[address][zip]=411001`, `item_state[tags][]=x`; at most 20 values, 5 levels. A text that spells a \
          number, `true` or `false` also finds that number or boolean. Private values match nothing.",
     );
-    state["style"] = json!("deepObject");
-    state["explode"] = json!(true);
+    put(&mut state, "style", json!("deepObject"));
+    put(&mut state, "explode", json!(true));
     let mut all = vec![
         needed_query("item_network", schema("Name"), "Network."),
         needed_query("item_domain", schema("Name"), "Domain."),
@@ -93,7 +98,7 @@ pub(super) fn item_filters() -> Vec<Value> {
 
 fn old_spelling(name: &str, canonical: &str) -> Value {
     let mut parameter = query(name, schema("Name"), &format!("Older spelling of `{canonical}`."));
-    parameter["deprecated"] = json!(true);
+    put(&mut parameter, "deprecated", json!(true));
     parameter
 }
 
@@ -165,7 +170,7 @@ pub(super) fn min_position() -> Value {
 pub(super) fn signature(required: bool) -> [Value; 3] {
     let named = |name: &str, description: &str| {
         let mut parameter = header(name, one("string"), description);
-        parameter["required"] = json!(required);
+        put(&mut parameter, "required", json!(required));
         parameter
     };
     [
@@ -176,7 +181,7 @@ pub(super) fn signature(required: bool) -> [Value; 3] {
 }
 
 fn with(mut schema: Value, key: &str, value: Value) -> Value {
-    schema[key] = value;
+    put(&mut schema, key, value);
     schema
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::errors::meaning;
 use super::operation::{Operation, Tier};
-use super::schemas::{described, list, object, one, partly, schema};
+use super::schemas::{described, list, object, one, partly, put, schema};
 
 /// Which schema a refusal has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,13 +126,11 @@ fn response(tier: Tier, status: u16, codes: &[&str]) -> Value {
     let schema = if bodies.len() == 1 { bodies.remove(0) } else { json!({"anyOf": bodies}) };
     let lines: Vec<String> = codes.iter().map(|code| format!("* `{code}`: {}", meaning(status, code))).collect();
     let waits = codes.iter().any(|code| may_be_repeated(code));
-    let mut response = json!({
+    json!({
         "description": lines.join("\n"),
         "headers": headers(if waits { &["retry-after"] } else { &[] }),
-        "content": {"application/json": {"schema": schema}},
-    });
-    response["content"]["application/json"]["example"] = example(tier, status, codes);
-    response
+        "content": {"application/json": {"schema": schema, "example": example(tier, status, codes)}},
+    })
 }
 
 fn may_be_repeated(code: &str) -> bool {
@@ -145,12 +143,12 @@ fn example(tier: Tier, status: u16, codes: &[&str]) -> Value {
     let mut example = json!({"error": code, "message": meaning(status, code), "request_id": "5f0c8d1e"});
     match Shape::of(tier, code) {
         Shape::Plain => {}
-        Shape::Both => example["code"] = json!(code),
+        Shape::Both => put(&mut example, "code", json!(code)),
         Shape::User => {
             let reason =
                 actix_web::http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-            example["code"] = json!(code);
-            example["error"] = json!(reason);
+            put(&mut example, "code", json!(code));
+            put(&mut example, "error", json!(reason));
         }
         Shape::Unserved => {
             let more = json!({

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::{coordinates, described, list, nullable, object, one, partly, schema};
+use super::schemas::{coordinates, described, list, nullable, object, one, partly, put, put_property, schema};
 
 pub(super) fn all() -> Map<String, Value> {
     let mut all = Map::new();
@@ -79,8 +79,8 @@ fn item_change() -> Value {
         ("item_schema_url", described(one("string"), "Accepted and never written.")),
     ];
     let mut change = coordinates(partly(&members, &[]));
-    change["minProperties"] = json!(1);
-    change["additionalProperties"] = json!(false);
+    put(&mut change, "minProperties", json!(1));
+    put(&mut change, "additionalProperties", json!(false));
     change
 }
 
@@ -217,9 +217,10 @@ fn item_filter(more: &[(&'static str, Value)], required: &[&'static str]) -> Val
     ];
     members.extend_from_slice(more);
     let mut filter = partly(&members, &[&["item_network", "item_domain"], required].concat());
-    filter["dependentRequired"] = json!({
+    let needed = json!({
         "item_latitude": ["item_longitude", "radius_meters"], "item_longitude": ["item_latitude", "radius_meters"]
     });
+    put(&mut filter, "dependentRequired", needed);
     filter
 }
 
@@ -234,7 +235,7 @@ fn item_page_filter() -> Value {
         ("cache_ttl_seconds", json!({"description": "Accepted and ignored."})),
     ];
     let mut filter = item_filter(&more, &["limit"]);
-    filter["oneOf"] = json!([{"required": ["offset"]}, {"required": ["cursor"]}]);
+    put(&mut filter, "oneOf", json!([{"required": ["offset"]}, {"required": ["cursor"]}]));
     filter
 }
 
@@ -318,10 +319,10 @@ fn api_key_request() -> Value {
     ];
     let mut request = partly(&members, &["name"]);
     for refused in ["permissions", "userId", "remaining"] {
-        request["properties"][refused] = json!({"not": {}, "description": "Not for clients to set."});
+        put_property(&mut request, refused, json!({"not": {}, "description": "Not for clients to set."}));
     }
-    request["patternProperties"] =
-        json!({"^(refill|rateLimit)": {"not": {}, "description": "Not for clients to set."}});
+    let refused = json!({"^(refill|rateLimit)": {"not": {}, "description": "Not for clients to set."}});
+    put(&mut request, "patternProperties", refused);
     request
 }
 

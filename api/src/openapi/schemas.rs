@@ -15,7 +15,9 @@ pub(super) fn one(kind: &str) -> Value {
 
 /// The same, or null.
 pub(super) fn nullable(inner: Value) -> Value {
-    json!({"anyOf": [inner, {"type": "null"}]})
+    let mut either = json!({});
+    put(&mut either, "anyOf", Value::Array(vec![inner, one("null")]));
+    either
 }
 
 /// An object of which all listed members are there.
@@ -30,20 +32,36 @@ pub(super) fn partly(members: &[(&str, Value)], required: &[&str]) -> Value {
         members.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
     let mut object = json!({"type": "object", "properties": properties});
     if !required.is_empty() {
-        object["required"] = json!(required);
+        put(&mut object, "required", json!(required));
     }
     object
 }
 
 /// A list.
 pub(super) fn list(of: Value) -> Value {
-    json!({"type": "array", "items": of})
+    let mut list = one("array");
+    put(&mut list, "items", of);
+    list
 }
 
 /// Adds a description.
 pub(super) fn described(mut schema: Value, description: &str) -> Value {
-    schema["description"] = json!(description);
+    put(&mut schema, "description", json!(description));
     schema
+}
+
+/// Sets a member; what is no object stays as it is.
+pub(super) fn put(object: &mut Value, name: impl Into<String>, member: Value) {
+    if let Value::Object(members) = object {
+        members.insert(name.into(), member);
+    }
+}
+
+/// Sets a member of `properties`.
+pub(super) fn put_property(object: &mut Value, name: &str, schema: Value) {
+    if let Some(properties) = object.get_mut("properties") {
+        put(properties, name, schema);
+    }
 }
 
 /// A page of rows under `key`.
@@ -53,11 +71,15 @@ pub(super) fn page(key: &str, row: &str) -> Value {
 
 /// Latitude and longitude: both or neither, numbers or null.
 pub(super) fn coordinates(mut object: Value) -> Value {
-    object["properties"]["item_latitude"] = schema("Latitude");
-    object["properties"]["item_longitude"] = schema("Longitude");
-    object["dependentRequired"] = json!({"item_latitude": ["item_longitude"], "item_longitude": ["item_latitude"]});
+    put_property(&mut object, "item_latitude", schema("Latitude"));
+    put_property(&mut object, "item_longitude", schema("Longitude"));
+    put(
+        &mut object,
+        "dependentRequired",
+        json!({"item_latitude": ["item_longitude"], "item_longitude": ["item_latitude"]}),
+    );
     let both = |kind: &str| json!({"properties": {"item_latitude": {"type": kind}, "item_longitude": {"type": kind}}});
-    object["anyOf"] = json!([both("number"), both("null")]);
+    put(&mut object, "anyOf", json!([both("number"), both("null")]));
     object
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::operation::{Operation, Tier};
 use super::super::parameters::{action_filters, paging, query};
-use super::super::schemas::{page, schema};
+use super::super::schemas::{page, put, schema};
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![perform(), update_status(), fetch(), fetch_events()]
@@ -109,7 +109,7 @@ pub(super) fn item_ref(domain: &str) -> Value {
 pub(super) fn item_ref_plus(domain: &str) -> Value {
     let mut reference = item_ref(domain);
     let url = if domain == "tutor" { "https://b.example.org" } else { "https://a.example.org" };
-    reference["item_instance_url"] = json!(url);
+    put(&mut reference, "item_instance_url", json!(url));
     reference
 }
 
@@ -136,9 +136,10 @@ fn sides() -> Value {
     ] {
         let reference = item_ref_plus(domain);
         for part in ["network", "domain", "type", "id", "instance_url"] {
-            sides[format!("{side}_item_{part}")] = reference[format!("item_{part}")].clone();
+            let member = reference.get(format!("item_{part}")).cloned().unwrap_or_default();
+            put(&mut sides, format!("{side}_item_{part}"), member);
         }
-        sides[format!("{side}_item_owner")] = json!(owner);
+        put(&mut sides, format!("{side}_item_owner"), json!(owner));
     }
     sides
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::operation::{Operation, Tier};
-use super::super::schemas::{list, nullable, object, one, partly, schema};
+use super::super::schemas::{list, nullable, object, one, partly, put, schema};
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -143,7 +143,7 @@ fn create_key() -> Operation {
         .answers(200, "The key; its clear text is shown here alone.", schema("NewApiKey"))
         .like({
             let mut key = api_key();
-            key["key"] = json!("a_NOHqPLwXOIjYrFMOsjVCmwhXryxwwZEoWJhiUTIgKlGTpVohKvUePbYtvAuqOskG");
+            put(&mut key, "key", json!("a_NOHqPLwXOIjYrFMOsjVCmwhXryxwwZEoWJhiUTIgKlGTpVohKvUePbYtvAuqOskG"));
             key
         })
         .refuses(&[(400, "NAME_REQUIRED"), (400, "SERVER_ONLY_PROPERTY")])
@@ -189,7 +189,7 @@ fn user() -> Value {
 fn signed_in(new: bool) -> Value {
     let mut answer = json!({"redirect": false, "token": "c3r8LQaCgskFBmJi8HaKX6d09Je9opEL", "user": user()});
     if new {
-        answer["afterUserCreate"] = json!({"user": user()});
+        put(&mut answer, "afterUserCreate", json!({"user": user()}));
     }
     answer
 }

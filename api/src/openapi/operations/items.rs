@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::operation::{Operation, Tier};
 use super::super::parameters::{if_match, item_filters, item_id, item_paging, paging, query};
-use super::super::schemas::{object, page, schema};
+use super::super::schemas::{object, page, put, schema};
 
 const UNSERVED: (u16, &str) = (403, "UNSERVED_DOMAIN_BINDING");
 const GONE: (u16, &str) = (404, "ITEM_NOT_FOUND_OR_FORBIDDEN");
@@ -39,7 +39,7 @@ fn create() -> Operation {
 fn fetch() -> Operation {
     let ignored = |name: &str| {
         let mut parameter = query(name, json!({}), "Accepted and ignored.");
-        parameter["deprecated"] = json!(true);
+        put(&mut parameter, "deprecated", json!(true));
         parameter
     };
     Operation::get("/api/v1/item/fetch", "fetchItems", "items", Tier::User)

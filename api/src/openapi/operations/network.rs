@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::operation::{Operation, Tier};
 use super::super::parameters::{item_filters, item_paging, path, query};
-use super::super::schemas::{list, object, schema};
+use super::super::schemas::{list, object, put, schema};
 use super::items::item;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -113,9 +113,9 @@ fn match_score() -> Operation {
 
 fn scored(domain: &str, name: &str) -> Value {
     let mut item = super::actions::item_ref_plus(domain);
-    item["item_schema_url"] = json!("https://a.example.org/s");
-    item["item_state"] = json!({"name": name});
-    item["item_latitude"] = Value::Null;
-    item["item_longitude"] = Value::Null;
+    put(&mut item, "item_schema_url", json!("https://a.example.org/s"));
+    put(&mut item, "item_state", json!({"name": name}));
+    put(&mut item, "item_latitude", Value::Null);
+    put(&mut item, "item_longitude", Value::Null);
     item
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::operation::{Operation, Tier};
 use super::super::parameters::{needed_query, query};
-use super::super::schemas::{list, object, one, page, schema};
+use super::super::schemas::{list, object, one, page, put, schema};
 use super::actions::{STATUS_REFUSALS, item_ref_plus, performed, status_set};
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -243,7 +243,7 @@ pub(super) fn parked(with_event: bool) -> Value {
         "error": "INVALID_EVENT_REQUEST", "message": "The network yellow_dot has no such interaction.",
     });
     if with_event {
-        parked["event"] = event_body();
+        put(&mut parked, "event", event_body());
     }
     parked
 }
