@@ -217,10 +217,14 @@ fn item_filter(more: &[(&'static str, Value)], required: &[&'static str]) -> Val
     ];
     members.extend_from_slice(more);
     let mut filter = partly(&members, &[&["item_network", "item_domain"], required].concat());
-    let needed = json!({
-        "item_latitude": ["item_longitude", "radius_meters"], "item_longitude": ["item_latitude", "radius_meters"]
-    });
-    put(&mut filter, "dependentRequired", needed);
+    let none = json!({"type": "null"});
+    let some = json!({"type": ["number", "string"]});
+    let place = json!([
+        {"properties": {"item_latitude": none, "item_longitude": none}},
+        {"required": ["item_latitude", "item_longitude", "radius_meters"],
+         "properties": {"item_latitude": some, "item_longitude": some, "radius_meters": some}},
+    ]);
+    put(&mut filter, "anyOf", place);
     filter
 }
 

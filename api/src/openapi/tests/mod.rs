@@ -30,13 +30,8 @@ const NOT_YET: &[(&str, &str)] = &[
 ];
 
 /// Codes of those routes.
-const CODES_NOT_YET: &[&str] = &[
-    "INVALID_DESTINATION",
-    "LANE_NOT_FOUND",
-    "LANE_STATE_CONFLICT",
-    "NETWORK_CONFIG_INVALID",
-    "PARKED_NOT_FOUND",
-];
+const CODES_NOT_YET: &[&str] =
+    &["INVALID_DESTINATION", "LANE_NOT_FOUND", "LANE_STATE_CONFLICT", "NETWORK_CONFIG_INVALID", "PARKED_NOT_FOUND"];
 
 fn of_yellow_dot(served: &str) -> Value {
     let (contracts, _) = load(&yellow_dot(), &options(served));
