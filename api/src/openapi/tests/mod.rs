@@ -15,7 +15,6 @@ use crate::http::endpoint::registered;
 
 /// Routes of the wire contract that are described already and still to be built.
 const NOT_YET: &[(&str, &str)] = &[
-    ("post", "/api/v1/network/refetch_schemas"),
     ("post", "/api/v1/event/store/batch"),
     ("get", "/api/v1/peers/self/status"),
     ("get", "/api/v1/admin/peers"),
@@ -30,8 +29,7 @@ const NOT_YET: &[(&str, &str)] = &[
 ];
 
 /// Codes of those routes.
-const CODES_NOT_YET: &[&str] =
-    &["INVALID_DESTINATION", "LANE_NOT_FOUND", "LANE_STATE_CONFLICT", "NETWORK_CONFIG_INVALID", "PARKED_NOT_FOUND"];
+const CODES_NOT_YET: &[&str] = &["INVALID_DESTINATION", "LANE_NOT_FOUND", "LANE_STATE_CONFLICT", "PARKED_NOT_FOUND"];
 
 fn of_yellow_dot(served: &str) -> Value {
     let (contracts, _) = load(&yellow_dot(), &options(served));
