@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what `make demo` and `make test` need and this machine lacks: a C compiler (for ring), the Postgres server
-# programs, Redis for the tests, curl for the commands that the demo prints. Debian and its relatives only; elsewhere it
-# names what is missing. No service is started: the demo and the tests run servers of their own.
+# programs, Redis and openssl for the tests, curl for the commands that the demo prints. Debian and its relatives only;
+# elsewhere it names what is missing. No service is started: the demo and the tests run servers of their own.
 set -euo pipefail
 
 fail() {
@@ -26,6 +26,8 @@ missing_packages() {
     has_postgres || echo postgresql
     command -v redis-server >/dev/null || echo redis-server
     command -v curl >/dev/null || echo curl
+    # The peers' page signs with it.
+    command -v openssl >/dev/null || echo openssl
     # Calls to peers are checked against the system's roots.
     [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
 }

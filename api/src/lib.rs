@@ -16,6 +16,7 @@ pub mod loading;
 pub mod maintenance;
 pub mod match_score;
 pub mod network;
+mod openapi;
 pub mod operator;
 pub mod outbound;
 mod probe;

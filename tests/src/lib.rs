@@ -8,6 +8,7 @@ pub mod database;
 pub mod instance;
 pub mod log;
 pub mod network;
+pub mod openapi;
 pub mod pair;
 pub mod peer;
 pub mod port;

@@ -32,7 +32,7 @@ mod self_contained;
 mod source;
 mod split;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod validator;
 
 use actix_web::http::StatusCode;

@@ -21,6 +21,8 @@ use super::error::ApiError;
 /// ```
 pub struct Endpoint {
     resource: Resource,
+    #[cfg(test)]
+    path: String,
     allowed: Vec<Method>,
 }
 
@@ -28,7 +30,12 @@ impl Endpoint {
     /// A path in actix's pattern language, with no methods yet.
     #[must_use]
     pub fn at(path: &str) -> Self {
-        Self { resource: web::resource(path), allowed: Vec::new() }
+        Self {
+            resource: web::resource(path),
+            #[cfg(test)]
+            path: path.to_owned(),
+            allowed: Vec::new(),
+        }
     }
 
     /// Answers `GET`, and `HEAD` with the same headers and no body.
@@ -109,6 +116,8 @@ where
 impl HttpServiceFactory for Endpoint {
     fn register(self, config: &mut AppService) {
         let allow = self.allow();
+        #[cfg(test)]
+        registered::note(config.is_root(), &self.path, &self.allowed);
         let other = move |request: HttpRequest| {
             let answer = other_method(request.method(), allow.clone());
             async move { answer }
@@ -152,4 +161,26 @@ pub(super) fn not_found() -> ApiError {
 /// Always 404 `NOT_FOUND`.
 pub async fn no_such_route() -> Result<HttpResponse, ApiError> {
     Err(not_found())
+}
+
+/// What this thread has registered, for tests that compare it with what is documented.
+#[cfg(test)]
+pub(crate) mod registered {
+    use std::cell::RefCell;
+
+    use actix_web::http::Method;
+
+    thread_local! {
+        static NOTED: RefCell<Vec<(bool, String, Method)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn note(at_root: bool, path: &str, methods: &[Method]) {
+        let methods = methods.iter().map(|method| (at_root, path.to_owned(), method.clone()));
+        NOTED.with_borrow_mut(|noted| noted.extend(methods));
+    }
+
+    /// Takes what was noted: whether outside of any scope, the path (inside a scope, what follows its prefix), the method.
+    pub(crate) fn take() -> Vec<(bool, String, Method)> {
+        NOTED.take()
+    }
 }

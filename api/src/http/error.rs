@@ -125,7 +125,7 @@ impl ApiError {
     }
 
     /// 500 `INTERNAL_SERVER_ERROR` whose cause is in the log already.
-    pub(super) fn unforeseen() -> Self {
+    pub(crate) fn unforeseen() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR", "Something went wrong on our side.")
     }
 }

@@ -8,6 +8,7 @@ mod item;
 mod match_score;
 mod network;
 mod peers;
+pub(crate) mod reference;
 mod root;
 
 use actix_web::web::ServiceConfig;
@@ -20,6 +21,7 @@ pub fn configure_health(config: &mut ServiceConfig) {
 /// Registers every route of `/` and `/api/v1`.
 pub fn configure(config: &mut ServiceConfig) {
     root::configure(config);
+    reference::configure(config);
     item::configure(config);
     action::configure(config);
     event::configure(config);

@@ -12,7 +12,7 @@ pub(super) fn url(text: &str) -> InstanceUrl {
     InstanceUrl::parse(text).unwrap()
 }
 
-pub(super) fn options(served: &str) -> LoadOptions {
+pub(crate) fn options(served: &str) -> LoadOptions {
     LoadOptions {
         own_url: url("https://a.example.org"),
         served: parse_bindings(served).unwrap(),
@@ -21,7 +21,7 @@ pub(super) fn options(served: &str) -> LoadOptions {
     }
 }
 
-pub(super) fn load(document: &Value, options: &LoadOptions) -> (Contracts, Vec<Warning>) {
+pub(crate) fn load(document: &Value, options: &LoadOptions) -> (Contracts, Vec<Warning>) {
     Contracts::build(Documents::local(vec![document.clone()]), options).unwrap()
 }
 
@@ -31,7 +31,7 @@ pub(super) fn problems(document: &Value, options: &LoadOptions) -> Vec<String> {
 }
 
 /// The contract's own example (7.8).
-pub(super) fn yellow_dot() -> Value {
+pub(crate) fn yellow_dot() -> Value {
     json!({"id":"yellow_dot","display_name":"Yellow Dot","schema_standard":"https://json-schema.org/draft/2020-12/schema",
      "domains":[
       {"id":"student","description":"Learners","minimum_cache_ttl_seconds":300,"item_schemas":{"profile_1.0":{
