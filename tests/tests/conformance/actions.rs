@@ -240,30 +240,30 @@ async fn fetch(suite: &mut Suite, world: &World) {
     let item = |item: &Value| item["item_id"].as_str().expect("an id").to_owned();
     let (source_id, target_id) = (item(&source), item(&target));
     let first = ids.first().cloned().unwrap_or_default();
-    for (query, initiator, receiver) in [
-        (format!("action_id={first}"), 1, 1),
-        (format!("action_id={}", Uuid::new_v4()), 0, 0),
-        (format!("action_type={STUDY}"), 1, 1),
-        (format!("action_name={STUDY}"), 1, 1),
-        ("action_status=accepted".to_owned(), 1, 1),
-        ("action_status=created".to_owned(), 1, 1),
-        ("ownership_role=initiated".to_owned(), 2, 0),
-        ("ownership_role=received".to_owned(), 0, 2),
-        ("ownership_role=all".to_owned(), 2, 2),
-        (format!("item_id={source_id}"), 2, 2),
-        (format!("item_id={source_id}&ownership_role=initiated"), 2, 0),
-        (format!("item_id={target_id}&ownership_role=initiated"), 0, 0),
-        (format!("item_id={target_id}&ownership_role=received"), 0, 2),
-        (format!("item_id={source_id}&ownership_role=received"), 0, 0),
+    for (name, query, initiator, receiver) in [
+        ("action_id", format!("action_id={first}"), 1, 1),
+        ("an action_id of nobody", format!("action_id={}", Uuid::new_v4()), 0, 0),
+        ("action_type", format!("action_type={STUDY}"), 1, 1),
+        ("its other spelling", format!("action_name={STUDY}"), 1, 1),
+        ("action_status", "action_status=accepted".to_owned(), 1, 1),
+        ("another action_status", "action_status=created".to_owned(), 1, 1),
+        ("the role initiated", "ownership_role=initiated".to_owned(), 2, 0),
+        ("the role received", "ownership_role=received".to_owned(), 0, 2),
+        ("the role all", "ownership_role=all".to_owned(), 2, 2),
+        ("item_id of either side", format!("item_id={source_id}"), 2, 2),
+        ("item_id of the source, initiated", format!("item_id={source_id}&ownership_role=initiated"), 2, 0),
+        ("item_id of the target, initiated", format!("item_id={target_id}&ownership_role=initiated"), 0, 0),
+        ("item_id of the target, received", format!("item_id={target_id}&ownership_role=received"), 0, 2),
+        ("item_id of the source, received", format!("item_id={source_id}&ownership_role=received"), 0, 0),
     ] {
-        let shown = if query.len() > 40 { query.split('=').next().unwrap_or_default().to_owned() + &format!(" and what follows it ({initiator}, {receiver})") } else { query.clone() };
-        let known = route.case(format!("query {shown}: {initiator} and {receiver}"), async {
-            for (user, found) in [(&from, initiator), (&to, receiver)] {
-                let answer = user.get(&format!("/api/v1/action/fetch?{query}")).send().await;
-                assert_eq!(total(&answer), found, "{answer}");
-            }
-        });
-        known.await;
+        route
+            .case(format!("query by {name}: {initiator} and {receiver}"), async {
+                for (user, found) in [(&from, initiator), (&to, receiver)] {
+                    let answer = user.get(&format!("/api/v1/action/fetch?{query}")).send().await;
+                    assert_eq!(total(&answer), found, "{answer}");
+                }
+            })
+            .await;
     }
     for (query, place) in [("action_id=x", "/action_id"), ("ownership_role=mine", "/ownership_role"), ("action_type=", "/action_type"),
         ("action_status=", "/action_status"), ("item_id=1", "/item_id"), ("limit=101", "/limit"), ("cursor=x", "/cursor")]

@@ -34,8 +34,10 @@ mod statuses;
 mod suite;
 mod world;
 
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
+use futures_util::FutureExt as _;
 use suite::{Options, Suite};
 use world::World;
 
@@ -61,25 +63,17 @@ async fn run(suite: &mut Suite) {
     let mut world = None;
     suite.route("(instances)").case("the instances start", async { world = Some(World::start().await) }).await;
     let Some(world) = world else { return };
-    conventions::cases(suite, &world).await;
-    root::cases(suite, &world).await;
-    auth_codes::cases(suite, &world).await;
-    auth_passwords::cases(suite, &world).await;
-    auth_keys::cases(suite, &world).await;
-    items::cases(suite, &world).await;
-    item_reads::cases(suite, &world).await;
-    actions::cases(suite, &world).await;
-    statuses::cases(suite, &world).await;
-    forwarding::cases(suite, &world).await;
-    network_actions::cases(suite, &world).await;
-    events::cases(suite, &world).await;
-    network_reads::cases(suite, &world).await;
-    schemas::cases(suite, &world).await;
-    idempotency::cases(suite, &world).await;
-    peers::cases(suite, &world).await;
-    cors::cases(suite, &world).await;
-    match_score::cases(suite, &world).await;
-    production::cases(suite, &world).await;
-    outage::cases(suite, &world).await;
-    refetch::cases(suite, &world).await;
+    let world = &world;
+    // A macro, because each group is a future of a type of its own.
+    macro_rules! groups {
+        ($($group:ident),*) => { $(
+            let result = AssertUnwindSafe(Box::pin($group::cases(suite, world))).catch_unwind().await;
+            if result.is_err() {
+                suite.broken_group(stringify!($group));
+            }
+        )* };
+    }
+    groups!(
+        conventions, root, auth_codes, auth_passwords, auth_keys, items, item_reads, actions, statuses, forwarding, network_actions, events, network_reads, schemas, idempotency, peers, cors, match_score, production, outage, refetch
+    );
 }

@@ -91,6 +91,13 @@ impl Suite {
         Route { suite: self, row }
     }
 
+    /// Counts a group that ended before its last case: what it prepares between cases failed.
+    pub fn broken_group(&mut self, group: &str) {
+        let reason = PANIC.with(|panic| panic.borrow_mut().take()).unwrap_or_default();
+        self.rows.push(Row { route: format!("({group} was not run to its end)"), cases: 1, passed: 0 });
+        self.failures.push(Failure { case: format!("preparing {group}"), reason, exchanges: Vec::new() });
+    }
+
     /// Prints the failures, the table and the sum, the last in the form in which every test program gives it.
     pub fn report(&self, not_provoked: &[&str]) -> ExitCode {
         for failure in &self.failures {
