@@ -134,7 +134,7 @@ async fn refusals(suite: &mut Suite, world: &World) {
         })
         .await;
     let source = world.student().await;
-    let tutor = world.item_at(world.b_url(), TUTOR);
+    let tutor = world.tutor().await;
     let changed = |place: &str, value: Value| {
         let mut asked = body(CONNECT, &source, &tutor, &subject);
         *asked.pointer_mut(place).expect("a place in the body") = value;

@@ -151,6 +151,10 @@ async fn every_body(suite: &mut Suite, world: &World, entry: &Entry) {
             }
         })
         .await;
+    // Of these two nothing is required, or the absence has a code of its own.
+    if entry.path.ends_with("check-user") || entry.path.ends_with("api-key/create") {
+        return;
+    }
     route
         .case("every required field that is missing is named", async {
             let answer = send("application/json", "{}".to_owned()).await;

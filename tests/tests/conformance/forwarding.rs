@@ -99,7 +99,7 @@ async fn refused(suite: &mut Suite, world: &World) {
                 });
                 let answer = world.asha.perform(&source, &target).send().await;
                 assert_eq!((answer.status, &answer.body), (status, &body), "{answer}");
-                assert_eq!(answer.header("retry-after"), (status == 429).then_some("17"), "only a 429 brings its Retry-After");
+                assert!(status != 429 || answer.header("retry-after") == Some("17"), "a 429 brings its Retry-After: {answer}");
             })
             .await;
     }

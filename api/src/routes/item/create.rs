@@ -18,7 +18,7 @@ use crate::http::coordinates::Coordinates;
 use crate::http::fields::collect;
 use crate::http::headers::idempotency_key;
 use crate::http::scalars::{name, owner, value};
-use crate::http::{ApiError, Fault};
+use crate::http::ApiError;
 use crate::network::held::private_half;
 use crate::writes::{Answer, Keyed, OF_ITEMS, Tried, answer, keyed};
 
@@ -81,9 +81,7 @@ async fn owner_of(app: &App, caller: &Caller, created_by: Option<String>) -> Res
         }
         Some(owner) if auth::user_exists(&app.database, &owner).await? => Ok(owner),
         Some(_) => {
-            let fault = Fault::new("/created_by", "names no user here");
-            let refusal = ApiError::new(StatusCode::BAD_REQUEST, "INVALID_REFERENCE", "created_by names no user here.");
-            Err(refusal.with_details(vec![fault]))
+            Err(ApiError::new(StatusCode::BAD_REQUEST, "INVALID_REFERENCE", "created_by names no user here."))
         }
     }
 }
