@@ -2,7 +2,7 @@
 
 use dpg_tests::network::{NETWORK, PROFILE, STUDENT};
 use dpg_tests::peer::Reply;
-use ring::hmac;
+use dpg_tests::signature::hmac_hex;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -43,8 +43,7 @@ pub async fn cases(suite: &mut Suite, world: &World) {
             let header = |name: &str| got.headers.iter().find(|(known, _)| known == name).expect(name).1.clone();
             assert_eq!(header("x-dpg-key"), "key-1");
             let text = format!("POST\n/api/v1/scores/match\n{}\n{}", header("x-dpg-timestamp"), header("x-dpg-nonce"));
-            let key = hmac::Key::new(hmac::HMAC_SHA256, SCORING_SECRET.as_bytes());
-            let tag: String = hmac::sign(&key, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            let tag = hmac_hex(SCORING_SECRET, &text);
             assert_eq!(header("x-dpg-signature"), format!("sha256={tag}"));
             assert!(Uuid::parse_str(&header("x-dpg-nonce")).is_ok() && header("x-dpg-timestamp").parse::<u64>().is_ok());
         })

@@ -3,8 +3,8 @@
 
 use dpg_tests::network::STUDENT;
 use dpg_tests::peer::{Peer, Reply};
+use dpg_tests::signature::hmac_hex;
 use dpg_tests::{Answer, Client, Contract, Instance, Node};
-use ring::hmac;
 use serde_json::json;
 
 use crate::auth_codes::{CHECK, REQUEST, VERIFY, email, phone, post};
@@ -74,8 +74,7 @@ async fn delivery(suite: &mut Suite, alone: &Node, notifying: &Node, notifier: &
                 let header = |name: &str| got.headers.iter().find(|(known, _)| known == name).expect(name).1.clone();
                 assert_eq!(header("x-ns-key"), "key-1");
                 let text = format!("POST\n/notify\n{}\n{}", header("x-ns-timestamp"), header("x-ns-nonce"));
-                let key = hmac::Key::new(hmac::HMAC_SHA256, b"topsecret");
-                let tag: String = hmac::sign(&key, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+                let tag = hmac_hex("topsecret", &text);
                 assert_eq!(header("x-ns-signature"), format!("v1={tag}"));
                 assert_eq!(header("x-ns-nonce").len(), 32);
                 let (channel, template) = (got.body["channel"].as_str(), got.body["template_id"].as_str());

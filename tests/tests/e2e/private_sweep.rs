@@ -143,7 +143,8 @@ async fn a_marker_in_every_private_field_is_seen_by_its_owner_alone() {
 
 /// Actions here, to the other instance and to the foreign peer, with answers and withdrawals. Gives their ids.
 async fn act(sweep: &Sweep, source: &Value, target: &Value) -> Vec<String> {
-    let local = sweep.create(&sweep.maya, STUDENT).await;
+    // Nothing private of Maya's, so that what she is told can be searched whole.
+    let local = sweep.maya.create(STUDENT, &json!({"name": "Maya"})).send().await.expect(201).body;
     let abroad = json!({"item_network": NETWORK, "item_domain": TUTOR, "item_type": PROFILE, "item_id": Uuid::new_v4(),
                         "item_instance_url": sweep.foreign.url()});
     let mut actions = Vec::new();
