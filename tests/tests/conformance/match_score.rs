@@ -15,7 +15,7 @@ const PATH: &str = "/api/v1/match-score/calculate";
 fn snapshot(state: Value) -> Value {
     json!({"item_network": NETWORK, "item_domain": STUDENT, "item_type": PROFILE, "item_id": Uuid::new_v4(),
            "item_instance_url": "https://a.example.org", "item_schema_url": "https://a.example.org/s", "item_state": state,
-           "item_latitude": null, "item_longitude": 73.8})
+           "item_latitude": 18.5, "item_longitude": 73.8})
 }
 
 pub async fn cases(suite: &mut Suite, world: &World) {
