@@ -10,8 +10,8 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::record::{self, Exchange};
 use crate::network::{CONNECT, NETWORK, PROFILE, STUDENT, TUTOR, student_state, tutor_state};
+use crate::record::{self, Exchange};
 
 /// What an instance answered.
 #[derive(Debug, Clone)]

@@ -34,9 +34,13 @@ async fn perform(suite: &mut Suite, world: &World) {
             let made = asha.perform_as(STUDY, &source, &target).send().await.expect(201);
             six_fields(&made.body);
             assert!(made.position() > 0 && made.header("dpg-projected") == Some("true"), "{:?}", made.headers);
-            for (key, value) in [("action_type", json!(STUDY)), ("action_status", json!("created")), ("update_count", json!(0)),
-                ("source_item_id", source["item_id"].clone()), ("target_item_id", target["item_id"].clone())]
-            {
+            for (key, value) in [
+                ("action_type", json!(STUDY)),
+                ("action_status", json!("created")),
+                ("update_count", json!(0)),
+                ("source_item_id", source["item_id"].clone()),
+                ("target_item_id", target["item_id"].clone()),
+            ] {
                 assert_eq!(made.body[key], value, "{key}: {made}");
             }
             let row = world.maya.action(&made.text_at("action_id")).await.expect("in the very next read");
@@ -93,7 +97,8 @@ async fn perform(suite: &mut Suite, world: &World) {
     route
         .case("URLs are stored in their registered spelling", async {
             let (source, mut target) = (world.student().await, world.student().await);
-            target["item_instance_url"] = json!(format!("{}/some/path?x=1", world.a_url().replace("127.0.0.1", "LOCALHOST")));
+            target["item_instance_url"] =
+                json!(format!("{}/some/path?x=1", world.a_url().replace("127.0.0.1", "LOCALHOST")));
             let made = asha.perform_as(STUDY, &source, &target).send().await.expect(201);
             let row = asha.action(&made.text_at("action_id")).await.expect("the action");
             assert_eq!(row["target_item_instance_url"], json!(world.a_url()));
@@ -141,18 +146,48 @@ async fn refusals(suite: &mut Suite, world: &World) {
         asked
     };
     for (name, code, asked) in [
-        ("a domain that its network's contract lacks", "INVALID_TARGET_ITEM", changed("/target_item/item_domain", json!("nowhere"))),
-        ("an instance that is not registered for the domain", "INVALID_TARGET_INSTANCE",
-            changed("/target_item/item_instance_url", json!(world.a_url()))),
-        ("an instance that is not registered at all", "INVALID_TARGET_INSTANCE",
-            changed("/target_item/item_instance_url", json!("http://evil.example"))),
-        ("a target network that is not loaded", "INVALID_ACTION_REQUEST", changed("/target_item/item_network", json!("elsewhere"))),
+        (
+            "a domain that its network's contract lacks",
+            "INVALID_TARGET_ITEM",
+            changed("/target_item/item_domain", json!("nowhere")),
+        ),
+        (
+            "an instance that is not registered for the domain",
+            "INVALID_TARGET_INSTANCE",
+            changed("/target_item/item_instance_url", json!(world.a_url())),
+        ),
+        (
+            "an instance that is not registered at all",
+            "INVALID_TARGET_INSTANCE",
+            changed("/target_item/item_instance_url", json!("http://evil.example")),
+        ),
+        (
+            "a target network that is not loaded",
+            "INVALID_ACTION_REQUEST",
+            changed("/target_item/item_network", json!("elsewhere")),
+        ),
         ("an action that is unknown", "INVALID_ACTION_REQUEST", changed("/action_type", json!("unknown"))),
         ("a pair that the action does not allow", "INVALID_ACTION_REQUEST", changed("/action_type", json!(STUDY))),
-        ("a type that the action does not allow", "INVALID_ACTION_REQUEST", changed("/target_item/item_type", json!("other"))),
-        ("requirements that do not fit", "INVALID_ACTION_REQUEST", changed("/requirements_snapshot", json!({"subject": 5}))),
-        ("requirements that are not allowed", "INVALID_ACTION_REQUEST", changed("/requirements_snapshot", json!({"subject": "x", "more": 1}))),
-        ("too large to be mirrored", "INVALID_ACTION_REQUEST", changed("/requirements_snapshot", json!({"subject": "x".repeat(1_040_000)}))),
+        (
+            "a type that the action does not allow",
+            "INVALID_ACTION_REQUEST",
+            changed("/target_item/item_type", json!("other")),
+        ),
+        (
+            "requirements that do not fit",
+            "INVALID_ACTION_REQUEST",
+            changed("/requirements_snapshot", json!({"subject": 5})),
+        ),
+        (
+            "requirements that are not allowed",
+            "INVALID_ACTION_REQUEST",
+            changed("/requirements_snapshot", json!({"subject": "x", "more": 1})),
+        ),
+        (
+            "too large to be mirrored",
+            "INVALID_ACTION_REQUEST",
+            changed("/requirements_snapshot", json!({"subject": "x".repeat(1_040_000)})),
+        ),
     ] {
         route
             .case(format!("400 {code}: {name}"), async {
@@ -231,11 +266,18 @@ async fn fetch(suite: &mut Suite, world: &World) {
                 let answer = user.get("/api/v1/action/fetch").send().await;
                 let rows = page(&answer, "actions");
                 rows.iter().for_each(action);
-                assert_eq!(rows.iter().map(|row| row["action_id"].clone()).collect::<Vec<_>>(), [json!(ids[0]), json!(ids[1])]);
+                assert_eq!(
+                    rows.iter().map(|row| row["action_id"].clone()).collect::<Vec<_>>(),
+                    [json!(ids[0]), json!(ids[1])]
+                );
                 assert!(rows.iter().all(|row| row["ownership_roles"] == json!([role])), "{answer}");
                 assert_eq!((total(&answer), answer.body["meta"]["next_cursor"].clone()), (2, json!(null)));
             }
-            assert_eq!(total(&world.admin.get("/api/v1/action/fetch").send().await), 0, "an admin sees others' actions");
+            assert_eq!(
+                total(&world.admin.get("/api/v1/action/fetch").send().await),
+                0,
+                "an admin sees others' actions"
+            );
         })
         .await;
     let item = |item: &Value| item["item_id"].as_str().expect("an id").to_owned();
@@ -266,9 +308,15 @@ async fn fetch(suite: &mut Suite, world: &World) {
             })
             .await;
     }
-    for (query, place) in [("action_id=x", "/action_id"), ("ownership_role=mine", "/ownership_role"), ("action_type=", "/action_type"),
-        ("action_status=", "/action_status"), ("item_id=1", "/item_id"), ("limit=101", "/limit"), ("cursor=x", "/cursor")]
-    {
+    for (query, place) in [
+        ("action_id=x", "/action_id"),
+        ("ownership_role=mine", "/ownership_role"),
+        ("action_type=", "/action_type"),
+        ("action_status=", "/action_status"),
+        ("item_id=1", "/item_id"),
+        ("limit=101", "/limit"),
+        ("cursor=x", "/cursor"),
+    ] {
         route
             .case(format!("400 VALIDATION_ERROR: {query}"), async {
                 let answer = from.get(&format!("/api/v1/action/fetch?{query}")).send().await;

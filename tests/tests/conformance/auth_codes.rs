@@ -110,10 +110,16 @@ async fn verify(suite: &mut Suite, world: &World) {
             assert_eq!(answer.body["redirect"], json!(false));
             user(&answer.body["user"]);
             assert_eq!(answer.body["afterUserCreate"]["user"], answer.body["user"]);
-            for (key, value) in [("email", json!(address)), ("name", json!("Asha")), ("role", json!("user")),
-                ("emailVerified", json!(true)), ("termsAccepted", json!(true)), ("privacyAccepted", json!(true)),
-                ("phoneNumber", json!(null)), ("banned", json!(false))]
-            {
+            for (key, value) in [
+                ("email", json!(address)),
+                ("name", json!("Asha")),
+                ("role", json!("user")),
+                ("emailVerified", json!(true)),
+                ("termsAccepted", json!(true)),
+                ("privacyAccepted", json!(true)),
+                ("phoneNumber", json!(null)),
+                ("banned", json!(false)),
+            ] {
                 assert_eq!(answer.body["user"][key], value, "{key}: {answer}");
             }
             let cookie = answer.header("set-cookie").unwrap_or_default();
@@ -127,7 +133,8 @@ async fn verify(suite: &mut Suite, world: &World) {
         .case("200 for a known user: no afterUserCreate, and the name stays", async {
             let address = world.asha.email.clone();
             ask(&json!({"email": address})).await;
-            let answer = post(&nobody, VERIFY, &json!({"email": address, "otp": "000000", "name": "user"})).await.expect(200);
+            let answer =
+                post(&nobody, VERIFY, &json!({"email": address, "otp": "000000", "name": "user"})).await.expect(200);
             assert_eq!(answer.body["user"]["id"], json!(world.asha.id));
             assert_eq!(answer.body["user"]["name"], json!("asha"));
             assert!(answer.body.get("afterUserCreate").is_none(), "{answer}");
@@ -139,9 +146,13 @@ async fn verify(suite: &mut Suite, world: &World) {
             ask(&json!({"phoneNumber": number})).await;
             let spaced = format!("{} {}-{}", &number[..3], &number[3..8], &number[8..]);
             let answer = post(&nobody, VERIFY, &json!({"phoneNumber": spaced, "otp": "000000"})).await.expect(200);
-            for (key, value) in [("phoneNumber", json!(number)), ("phoneNumberVerified", json!(true)),
-                ("name", json!("user")), ("email", json!(null)), ("emailVerified", json!(false))]
-            {
+            for (key, value) in [
+                ("phoneNumber", json!(number)),
+                ("phoneNumberVerified", json!(true)),
+                ("name", json!("user")),
+                ("email", json!(null)),
+                ("emailVerified", json!(false)),
+            ] {
                 assert_eq!(answer.body["user"][key], value, "{key}: {answer}");
             }
         })
@@ -187,8 +198,16 @@ async fn refusals(suite: &mut Suite, world: &World) {
         ("without a code", json!({"email": "a@example.com"}), "/otp"),
         ("a code of five characters", json!({"email": "a@example.com", "otp": "00000"}), "/otp"),
         ("a malformed e-mail", json!({"email": "a", "otp": "000000"}), "/email"),
-        ("a date of birth that is none", json!({"email": "a@example.com", "otp": "000000", "dateOfBirth": "soon"}), "/dateOfBirth"),
-        ("rememberMe that is no flag", json!({"email": "a@example.com", "otp": "000000", "rememberMe": "yes"}), "/rememberMe"),
+        (
+            "a date of birth that is none",
+            json!({"email": "a@example.com", "otp": "000000", "dateOfBirth": "soon"}),
+            "/dateOfBirth",
+        ),
+        (
+            "rememberMe that is no flag",
+            json!({"email": "a@example.com", "otp": "000000", "rememberMe": "yes"}),
+            "/rememberMe",
+        ),
     ] {
         route
             .case(format!("400 VALIDATION_ERROR: {name}"), async {
@@ -248,8 +267,19 @@ async fn sessions(suite: &mut Suite, world: &World) {
         .case("200 with session and user; headers are not echoed", async {
             let asked = world.asha.get("/api/auth/get-session").header("user-agent", "a marker of ours");
             let answer = asked.send().await.expect(200);
-            keys(&answer.body["session"], &[("id", Is::Id), ("token", Is::Text), ("userId", Is::Text), ("expiresAt", Is::Time),
-                ("createdAt", Is::Time), ("updatedAt", Is::Time), ("ipAddress", Is::AnyText), ("userAgent", Is::AnyText)]);
+            keys(
+                &answer.body["session"],
+                &[
+                    ("id", Is::Id),
+                    ("token", Is::Text),
+                    ("userId", Is::Text),
+                    ("expiresAt", Is::Time),
+                    ("createdAt", Is::Time),
+                    ("updatedAt", Is::Time),
+                    ("ipAddress", Is::AnyText),
+                    ("userAgent", Is::AnyText),
+                ],
+            );
             user(&answer.body["user"]);
             assert_eq!(answer.body["session"]["token"], json!(world.asha.token));
             assert_eq!(answer.body["session"]["userId"], answer.body["user"]["id"]);
@@ -259,7 +289,10 @@ async fn sessions(suite: &mut Suite, world: &World) {
     route
         .case("200 null without a session, and the cookie is cleared", async {
             let cookie = "better-auth.session_token=nonsense.signature";
-            for asked in [world.nobody().get("/api/auth/get-session"), world.nobody().get("/api/auth/get-session").header("cookie", cookie)] {
+            for asked in [
+                world.nobody().get("/api/auth/get-session"),
+                world.nobody().get("/api/auth/get-session").header("cookie", cookie),
+            ] {
                 let answer = asked.send().await.expect(200);
                 assert_eq!(answer.text, "null");
                 let cleared = answer.header("set-cookie").unwrap_or_default();
@@ -283,9 +316,10 @@ async fn sessions(suite: &mut Suite, world: &World) {
             let answer = leaver.post("/api/auth/sign-out").send().await.expect(200);
             assert_eq!(answer.body, json!({"success": true}));
             assert!(answer.header("set-cookie").unwrap_or_default().contains("Max-Age=0"), "{answer}");
-            for asked in [world.nobody().post("/api/auth/sign-out").json(&json!({})),
-                world.nobody().post("/api/auth/sign-out").raw("application/json", "")]
-            {
+            for asked in [
+                world.nobody().post("/api/auth/sign-out").json(&json!({})),
+                world.nobody().post("/api/auth/sign-out").raw("application/json", ""),
+            ] {
                 assert_eq!(asked.send().await.expect(200).body, json!({"success": true}));
             }
         })
@@ -320,7 +354,12 @@ async fn signed_token(person: &dpg_tests::User, world: &World) -> String {
 async fn by_cookie(world: &World, signed: &str) -> Answer {
     let encoded: String = url::form_urlencoded::byte_serialize(signed.as_bytes()).collect();
     let cookie = format!("other=1; better-auth.session_token={encoded}");
-    world.nobody().get(&format!("/api/v1/item/fetch?item_network=open_lessons&item_domain={STUDENT}")).header("cookie", &cookie).send().await
+    world
+        .nobody()
+        .get(&format!("/api/v1/item/fetch?item_network=open_lessons&item_domain={STUDENT}"))
+        .header("cookie", &cookie)
+        .send()
+        .await
 }
 
 async fn credentials(suite: &mut Suite, world: &World) {
@@ -342,7 +381,13 @@ async fn credentials(suite: &mut Suite, world: &World) {
     let (token, whole) = signed.take();
     route
         .case("a wrong signature is 401", async {
-            for value in [format!("Bearer {token}.AAAA"), format!("Bearer {token}."), "Bearer".to_owned(), "Bearer ".to_owned(), "Basic YTpi".to_owned()] {
+            for value in [
+                format!("Bearer {token}.AAAA"),
+                format!("Bearer {token}."),
+                "Bearer".to_owned(),
+                "Bearer ".to_owned(),
+                "Basic YTpi".to_owned(),
+            ] {
                 let answer = world.nobody().get(&path).header("authorization", &value).send().await;
                 answer.expect_error(401, "UNAUTHORIZED");
             }
@@ -353,7 +398,12 @@ async fn credentials(suite: &mut Suite, world: &World) {
             let _page = by_cookie(world, &whole).await.expect(200);
             let encoded: String = url::form_urlencoded::byte_serialize(whole.as_bytes()).collect();
             let cookie = format!("better-auth.session_token={encoded}");
-            for (origin, status) in [(world.a_url(), 200), ("http://localhost:5173", 200), ("http://evil.example", 401), (world.b_url(), 401)] {
+            for (origin, status) in [
+                (world.a_url(), 200),
+                ("http://localhost:5173", 200),
+                ("http://evil.example", 401),
+                (world.b_url(), 401),
+            ] {
                 let asked = world.nobody().get(&path).header("cookie", &cookie).header("origin", origin);
                 let answer = asked.send().await;
                 assert_eq!(answer.status, status, "{origin}: {answer}");

@@ -54,10 +54,17 @@ async fn create(suite: &mut Suite, world: &World) {
             let letters = key.strip_prefix("instancea_").expect("the instance's name is the default prefix");
             assert!(letters.len() == 64 && letters.bytes().all(|byte| byte.is_ascii_alphabetic()), "{key}");
             assert_eq!(made.body["start"], json!(key[..6]));
-            for (field, value) in [("configId", json!("default")), ("name", json!("bot")), ("userId", json!(asha.id)),
-                ("referenceId", json!(asha.id)), ("enabled", json!(true)), ("rateLimitTimeWindow", json!(3_600_000)),
-                ("rateLimitMax", json!(10_000)), ("requestCount", json!(0)), ("metadata", json!({"for": "tests"}))]
-            {
+            for (field, value) in [
+                ("configId", json!("default")),
+                ("name", json!("bot")),
+                ("userId", json!(asha.id)),
+                ("referenceId", json!(asha.id)),
+                ("enabled", json!(true)),
+                ("rateLimitTimeWindow", json!(3_600_000)),
+                ("rateLimitMax", json!(10_000)),
+                ("requestCount", json!(0)),
+                ("metadata", json!({"for": "tests"})),
+            ] {
                 assert_eq!(made.body[field], value, "{field}: {made}");
             }
             assert!(made.body["expiresAt"].is_string(), "{made}");
@@ -77,7 +84,16 @@ async fn create(suite: &mut Suite, world: &World) {
             })
             .await;
     }
-    for field in ["permissions", "userId", "remaining", "refillAmount", "refillInterval", "rateLimitMax", "rateLimitEnabled", "rateLimitTimeWindow"] {
+    for field in [
+        "permissions",
+        "userId",
+        "remaining",
+        "refillAmount",
+        "refillInterval",
+        "rateLimitMax",
+        "rateLimitEnabled",
+        "rateLimitTimeWindow",
+    ] {
         route
             .case(format!("400 SERVER_ONLY_PROPERTY: {field}"), async {
                 let mut body = json!({"name": "bot"});
@@ -165,7 +181,10 @@ async fn use_of(suite: &mut Suite, world: &World) {
             let owner = world.a.sign_up("banned").await;
             let key = owner.key(&owner.create_key().await);
             let database = world.a.instance.database.client().await;
-            database.execute("update users set banned = true where id::text = $1", &[&owner.id]).await.expect("the users");
+            database
+                .execute("update users set banned = true where id::text = $1", &[&owner.id])
+                .await
+                .expect("the users");
             key.items(STUDENT, "").send().await.expect_error(403, "INVALID_API_KEY");
         })
         .await;

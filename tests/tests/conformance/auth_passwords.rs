@@ -27,9 +27,14 @@ async fn sign_up(suite: &mut Suite, world: &World) {
             let address = email();
             let answer = post(&nobody, UP, &person(&format!(" {} ", address.to_uppercase()))).await.expect(200);
             user(&answer.body["user"]);
-            for (key, value) in [("email", json!(address)), ("emailVerified", json!(false)), ("role", json!("user")),
-                ("termsAccepted", json!(false)), ("privacyAccepted", json!(false)), ("name", json!("Asha"))]
-            {
+            for (key, value) in [
+                ("email", json!(address)),
+                ("emailVerified", json!(false)),
+                ("role", json!("user")),
+                ("termsAccepted", json!(false)),
+                ("privacyAccepted", json!(false)),
+                ("name", json!("Asha")),
+            ] {
                 assert_eq!(answer.body["user"][key], value, "{key}: {answer}");
             }
             assert!(answer.header("set-cookie").unwrap_or_default().contains("Max-Age=604800"), "{answer}");
@@ -43,7 +48,9 @@ async fn sign_up(suite: &mut Suite, world: &World) {
             let _made = post(&nobody, UP, &person(&address)).await.expect(200);
             let answer = post(&nobody, UP, &person(&address.to_uppercase())).await;
             answer.expect_error(422, "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL");
-            post(&nobody, UP, &person(&world.asha.email)).await.expect_error(422, "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL");
+            post(&nobody, UP, &person(&world.asha.email))
+                .await
+                .expect_error(422, "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL");
         })
         .await;
     for (length, code) in [(7, "PASSWORD_TOO_SHORT"), (129, "PASSWORD_TOO_LONG")] {
@@ -115,7 +122,9 @@ async fn sign_in(suite: &mut Suite, world: &World) {
             let address = email();
             let _made = post(&nobody, UP, &person(&address)).await.expect(200);
             let mut told = Vec::new();
-            for (address, password) in [(address, "wrong horse"), (email(), "correct horse"), (world.asha.email.clone(), "correct horse")] {
+            for (address, password) in
+                [(address, "wrong horse"), (email(), "correct horse"), (world.asha.email.clone(), "correct horse")]
+            {
                 let answer = post(&nobody, IN, &json!({"email": address, "password": password})).await;
                 answer.expect_error(401, "INVALID_EMAIL_OR_PASSWORD");
                 told.push(answer.body["message"].clone());
@@ -137,7 +146,11 @@ async fn sign_in(suite: &mut Suite, world: &World) {
         .await;
     route
         .case("400 VALIDATION_ERROR", async {
-            faults(&post(&nobody, IN, &json!({"email": 5, "password": 6})).await, "VALIDATION_ERROR", &["/email", "/password"]);
+            faults(
+                &post(&nobody, IN, &json!({"email": 5, "password": 6})).await,
+                "VALIDATION_ERROR",
+                &["/email", "/password"],
+            );
         })
         .await;
 }

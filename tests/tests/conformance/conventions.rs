@@ -124,9 +124,18 @@ async fn every_body(suite: &mut Suite, world: &World, entry: &Entry) {
         .case("what is no JSON is 400 INVALID_JSON", async {
             let deep = format!("{}1{}", "[".repeat(129), "]".repeat(129));
             let nested = format!("{{\"x\":{deep}}}");
-            for text in ["", "{", "{} {}", "{\"a\":1,}", &nested, r#"{"x":"\ud800"}"#, r#"{"x":1e999}"#,
-                r#"{"x":18446744073709551616}"#, r#"{"x":-9223372036854775809}"#, r#"{"x":NaN}"#]
-            {
+            for text in [
+                "",
+                "{",
+                "{} {}",
+                "{\"a\":1,}",
+                &nested,
+                r#"{"x":"\ud800"}"#,
+                r#"{"x":1e999}"#,
+                r#"{"x":18446744073709551616}"#,
+                r#"{"x":-9223372036854775809}"#,
+                r#"{"x":NaN}"#,
+            ] {
                 send("application/json", text.to_owned()).await.expect_error(400, "INVALID_JSON");
             }
         })
@@ -161,7 +170,8 @@ async fn every_body(suite: &mut Suite, world: &World, entry: &Entry) {
             answer.expect_error(400, "VALIDATION_ERROR");
             let required = good.as_object().expect("an object").keys();
             let optional = ["item_state", "email", "reason", "events"];
-            let named: Vec<String> = required.filter(|key| !optional.contains(&key.as_str())).map(|key| format!("/{key}")).collect();
+            let named: Vec<String> =
+                required.filter(|key| !optional.contains(&key.as_str())).map(|key| format!("/{key}")).collect();
             let named: Vec<&str> = named.iter().map(String::as_str).collect();
             faults(&answer, "VALIDATION_ERROR", &named);
         })
@@ -235,20 +245,28 @@ async fn scalars(suite: &mut Suite, world: &World) {
         ("a type of 121 characters is refused", json!({"item_type": long(121)}), "/item_type"),
         ("created_by of 256 characters is refused", json!({"created_by": long(256)}), "/created_by"),
         ("a latitude beyond 90 is refused", json!({"item_latitude": 90.1, "item_longitude": 0}), "/item_latitude"),
-        ("a longitude beyond -180 is refused", json!({"item_latitude": 0, "item_longitude": -180.5}), "/item_longitude"),
+        (
+            "a longitude beyond -180 is refused",
+            json!({"item_latitude": 0, "item_longitude": -180.5}),
+            "/item_longitude",
+        ),
         ("a coordinate as text is refused", json!({"item_latitude": "1", "item_longitude": 1}), "/item_latitude"),
     ];
     for (name, change, place) in rows {
         route.case(name, async { faults(&create(&world.asha, &change).await, "VALIDATION_ERROR", &[place]) }).await;
     }
-    for change in [json!({"item_latitude": 1}), json!({"item_longitude": 1}), json!({"item_latitude": 1, "item_longitude": null})] {
+    for change in
+        [json!({"item_latitude": 1}), json!({"item_longitude": 1}), json!({"item_latitude": 1, "item_longitude": null})]
+    {
         route
             .case(format!("half a place is refused: {change}"), async {
                 create(&world.asha, &change).await.expect_error(400, "VALIDATION_ERROR");
             })
             .await;
     }
-    for change in [json!({"item_latitude": null, "item_longitude": null}), json!({"item_latitude": -90, "item_longitude": 180})] {
+    for change in
+        [json!({"item_latitude": null, "item_longitude": null}), json!({"item_latitude": -90, "item_longitude": 180})]
+    {
         route
             .case(format!("a whole place or none is accepted: {change}"), async {
                 let _made = create(&world.asha, &change).await.expect(201);
@@ -257,14 +275,18 @@ async fn scalars(suite: &mut Suite, world: &World) {
     }
     route
         .case("120 characters are counted as characters, not bytes", async {
-            create(&world.asha, &json!({"item_type": "\u{939}".repeat(120)})).await.expect_error(400, "INVALID_ITEM_STATE");
+            create(&world.asha, &json!({"item_type": "\u{939}".repeat(120)}))
+                .await
+                .expect_error(400, "INVALID_ITEM_STATE");
         })
         .await;
     route
         .case("any uuid is a uuid, in any case, and answered in lower case", async {
-            for id in ["11111111-1111-1111-1111-111111111111", "00000000-0000-0000-0000-000000000000",
-                "ABCDEFAB-CDEF-ABCD-EFAB-CDEFABCDEFAB"]
-            {
+            for id in [
+                "11111111-1111-1111-1111-111111111111",
+                "00000000-0000-0000-0000-000000000000",
+                "ABCDEFAB-CDEF-ABCD-EFAB-CDEFABCDEFAB",
+            ] {
                 let page_of = world.asha.items(STUDENT, &format!("item_id={id}")).send().await;
                 assert_eq!(total(&page_of), 0);
             }
@@ -274,7 +296,12 @@ async fn scalars(suite: &mut Suite, world: &World) {
             assert_eq!(page(&found, "items")[0]["item_id"], item["item_id"]);
         })
         .await;
-    for id in ["1", "019aa3c17f207b118c3d2f4e5a6b7c8d", "{019aa3c1-7f20-7b11-8c3d-2f4e5a6b7c8d}", "019aa3c1-7f20-7b11-8c3d-2f4e5a6b7c8g"] {
+    for id in [
+        "1",
+        "019aa3c17f207b118c3d2f4e5a6b7c8d",
+        "{019aa3c1-7f20-7b11-8c3d-2f4e5a6b7c8d}",
+        "019aa3c1-7f20-7b11-8c3d-2f4e5a6b7c8g",
+    ] {
         route
             .case(format!("not a uuid: {id}"), async {
                 let path = format!("item_id={}", id.replace('{', "%7B").replace('}', "%7D"));

@@ -58,17 +58,18 @@ async fn answers(suite: &mut Suite, world: &World) {
         ("a malformed origin", &a, "not an origin", false),
     ] {
         route
-            .case(format!("{name}: {}", if is_allowed { "allowed" } else { "no CORS header, served as usual" }), async {
-                for path in ["/api/v1/network/schemas", "/api/auth/ok", "/"] {
-                    let answer = client.get(path).header("origin", origin).send().await.expect(200);
-                    if is_allowed { allowed(&answer, origin) } else { without(&answer) }
-                }
-            })
+            .case(
+                format!("{name}: {}", if is_allowed { "allowed" } else { "no CORS header, served as usual" }),
+                async {
+                    for path in ["/api/v1/network/schemas", "/api/auth/ok", "/"] {
+                        let answer = client.get(path).header("origin", origin).send().await.expect(200);
+                        if is_allowed { allowed(&answer, origin) } else { without(&answer) }
+                    }
+                },
+            )
             .await;
     }
-    route
-        .case("no origin: no CORS header", async { without(&a.get("/").send().await.expect(200)) })
-        .await;
+    route.case("no origin: no CORS header", async { without(&a.get("/").send().await.expect(200)) }).await;
     route
         .case("errors carry the headers too: 400, 401, 404, 405", async {
             let origin = "http://localhost:3000";
@@ -110,7 +111,8 @@ async fn preflights(suite: &mut Suite, world: &World) {
                 for header in ["authorization", "content-type", "x-other"] {
                     assert!(headers.contains(&header.to_owned()), "{headers:?}");
                 }
-                let lines: Vec<&str> = answer.headers.get_all("vary").iter().filter_map(|line| line.to_str().ok()).collect();
+                let lines: Vec<&str> =
+                    answer.headers.get_all("vary").iter().filter_map(|line| line.to_str().ok()).collect();
                 let vary = lines.join(",").to_lowercase();
                 assert!(vary.contains("origin") && vary.contains("access-control-request-headers"), "{vary}");
             }
@@ -126,9 +128,16 @@ async fn preflights(suite: &mut Suite, world: &World) {
     route
         .case("a session that starts is readable: set-auth-token is exposed", async {
             let address = crate::auth_codes::email();
-            let _sent = crate::auth_codes::post(&a, crate::auth_codes::REQUEST, &json!({"email": address})).await.expect(200);
+            let _sent =
+                crate::auth_codes::post(&a, crate::auth_codes::REQUEST, &json!({"email": address})).await.expect(200);
             let body = json!({"email": address, "otp": "000000"});
-            let answer = a.post(crate::auth_codes::VERIFY).json(&body).header("origin", "http://localhost:3000").send().await.expect(200);
+            let answer = a
+                .post(crate::auth_codes::VERIFY)
+                .json(&body)
+                .header("origin", "http://localhost:3000")
+                .send()
+                .await
+                .expect(200);
             allowed(&answer, "http://localhost:3000");
         })
         .await;

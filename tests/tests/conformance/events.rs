@@ -51,7 +51,11 @@ async fn store(suite: &mut Suite, world: &World) {
         .case("200 with conflict true for another content; the first stays", async {
             let body = world.event_from(&world.foreign.url(), &world.student().await);
             let first = send(&a, &body).await.expect(201);
-            for (key, value) in [("remarks", json!("another")), ("action_status", json!("accepted")), ("event_payload", json!({"subject": "x"}))] {
+            for (key, value) in [
+                ("remarks", json!("another")),
+                ("action_status", json!("accepted")),
+                ("event_payload", json!({"subject": "x"})),
+            ] {
                 let mut other = body.clone();
                 other[key] = value;
                 let answer = send(&a, &other).await.expect(200);
@@ -97,11 +101,20 @@ async fn store(suite: &mut Suite, world: &World) {
             assert_eq!(stored.body["event_id"], json!(event_id(&body)), "event_id is accepted and ignored");
             let action = body["action_id"].as_str().expect("an id");
             let row = arrives(&world.asha, action, 0).await;
-            assert_eq!((&row["source_item_owner"], &row["target_item_owner"]), (&json!(world.asha.id), &json!("ravi there")));
-            assert_eq!((&row["requirements_snapshot"], &row["partition_network"]), (&json!({"subject": "math"}), &json!(NETWORK)));
+            assert_eq!(
+                (&row["source_item_owner"], &row["target_item_owner"]),
+                (&json!(world.asha.id), &json!("ravi there"))
+            );
+            assert_eq!(
+                (&row["requirements_snapshot"], &row["partition_network"]),
+                (&json!({"subject": "math"}), &json!(NETWORK))
+            );
             let told = world.asha.events(action).await.remove(0);
             event(&told);
-            assert_eq!((&told["created_at"], &told["target_item_latitude"]), (&json!("2026-01-02T03:04:05.678Z"), &json!(12.97)));
+            assert_eq!(
+                (&told["created_at"], &told["target_item_latitude"]),
+                (&json!("2026-01-02T03:04:05.678Z"), &json!(12.97))
+            );
         })
         .await;
 }
@@ -157,18 +170,53 @@ async fn refusals(suite: &mut Suite, world: &World) {
     };
     let (origin, target_url) = ("/origin_instance_domain", "/target_item/item_instance_url");
     for (name, status, code, body) in [
-        ("an origin that is not registered", 403, "PEER_NOT_REGISTERED",
-            changed(&[(origin, json!("http://evil.example")), (target_url, json!("http://evil.example"))])),
-        ("registered, but not for the target's domain", 403, "PEER_NOT_REGISTERED", changed(&[("/target_item/item_domain", json!("library"))])),
-        ("the origin claims to be this instance", 403, "PEER_IDENTITY_MISMATCH",
-            changed(&[(origin, json!(world.a_url())), (target_url, json!(world.a_url()))])),
-        ("origin and target's instance differ", 403, "EVENT_ORIGIN_MISMATCH", changed(&[(target_url, json!(world.b_url()))])),
-        ("the source is another instance", 400, "INVALID_SOURCE_INSTANCE", changed(&[("/source_item/item_instance_url", json!(world.b_url()))])),
-        ("no such source item", 404, "SOURCE_ITEM_NOT_FOUND", changed(&[("/source_item/item_id", json!(Uuid::new_v4()))])),
-        ("target network not loaded", 400, "INVALID_EVENT_REQUEST", changed(&[("/target_item/item_network", json!("elsewhere"))])),
+        (
+            "an origin that is not registered",
+            403,
+            "PEER_NOT_REGISTERED",
+            changed(&[(origin, json!("http://evil.example")), (target_url, json!("http://evil.example"))]),
+        ),
+        (
+            "registered, but not for the target's domain",
+            403,
+            "PEER_NOT_REGISTERED",
+            changed(&[("/target_item/item_domain", json!("library"))]),
+        ),
+        (
+            "the origin claims to be this instance",
+            403,
+            "PEER_IDENTITY_MISMATCH",
+            changed(&[(origin, json!(world.a_url())), (target_url, json!(world.a_url()))]),
+        ),
+        (
+            "origin and target's instance differ",
+            403,
+            "EVENT_ORIGIN_MISMATCH",
+            changed(&[(target_url, json!(world.b_url()))]),
+        ),
+        (
+            "the source is another instance",
+            400,
+            "INVALID_SOURCE_INSTANCE",
+            changed(&[("/source_item/item_instance_url", json!(world.b_url()))]),
+        ),
+        (
+            "no such source item",
+            404,
+            "SOURCE_ITEM_NOT_FOUND",
+            changed(&[("/source_item/item_id", json!(Uuid::new_v4()))]),
+        ),
+        (
+            "target network not loaded",
+            400,
+            "INVALID_EVENT_REQUEST",
+            changed(&[("/target_item/item_network", json!("elsewhere"))]),
+        ),
         ("no such interaction", 400, "INVALID_EVENT_REQUEST", changed(&[("/action_type", json!("unknown"))])),
     ] {
-        route.case(format!("{status} {code}: {name}"), async { send(&a, &body).await.expect_error(status, code) }).await;
+        route
+            .case(format!("{status} {code}: {name}"), async { send(&a, &body).await.expect_error(status, code) })
+            .await;
     }
     route
         .case("400 INVALID_EVENT_REQUEST with details: the payload does not fit", async {
@@ -192,7 +240,11 @@ async fn identity(suite: &mut Suite, world: &World) {
             let good = world.event_from(&world.foreign.url(), &world.student().await);
             let _stored = send(&a, &good).await.expect(201);
             let other = world.student().await;
-            for (place, value) in [("/action_type", json!("enrol")), ("/target_item/item_id", json!(Uuid::new_v4())), ("/source_item/item_id", other["item_id"].clone())] {
+            for (place, value) in [
+                ("/action_type", json!("enrol")),
+                ("/target_item/item_id", json!(Uuid::new_v4())),
+                ("/source_item/item_id", other["item_id"].clone()),
+            ] {
                 let mut body = good.clone();
                 body["update_count"] = json!(1);
                 *body.pointer_mut(place).expect("a place") = value;
@@ -228,7 +280,9 @@ async fn validation(suite: &mut Suite, world: &World) {
     let a = world.nobody();
     let mut route = suite.route("POST /api/v1/event/store");
     let mut good = world.event_from(&world.foreign.url(), &world.student().await);
-    for key in ["remarks", "occurred_at", "requirements_snapshot", "source_item_owner", "source_item_latitude", "event_id"] {
+    for key in
+        ["remarks", "occurred_at", "requirements_snapshot", "source_item_owner", "source_item_latitude", "event_id"]
+    {
         good[key] = json!(null);
     }
     for (place, value) in [
@@ -302,9 +356,13 @@ async fn fetch(suite: &mut Suite, world: &World) {
             })
             .await;
     }
-    for (query, place) in [("update_count=-1", "/update_count"), ("update_count=x", "/update_count"), ("action_id=x", "/action_id"),
-        ("ownership_role=", "/ownership_role"), ("item_id=x", "/item_id")]
-    {
+    for (query, place) in [
+        ("update_count=-1", "/update_count"),
+        ("update_count=x", "/update_count"),
+        ("action_id=x", "/action_id"),
+        ("ownership_role=", "/ownership_role"),
+        ("item_id=x", "/item_id"),
+    ] {
         route
             .case(format!("400 VALIDATION_ERROR: {query}"), async {
                 faults(&from.get(&format!("/api/v1/event/fetch?{query}")).send().await, "VALIDATION_ERROR", &[place]);

@@ -63,11 +63,20 @@ async fn refused(suite: &mut Suite, world: &World) {
         ("a 503 page", Reply::html(503, page), 502, "TARGET_INSTANCE_UNAVAILABLE"),
         ("a 200 page", Reply::html(200, page), 502, "TARGET_INSTANCE_UNAVAILABLE"),
         ("a 404 page", Reply::html(404, page), 502, "TARGET_INSTANCE_UNAVAILABLE"),
-        ("a redirect", Reply { status: 302, headers: vec![("location", "http://127.0.0.1:1/".to_owned())], body: String::new() }, 502,
-            "TARGET_INSTANCE_UNAVAILABLE"),
+        (
+            "a redirect",
+            Reply { status: 302, headers: vec![("location", "http://127.0.0.1:1/".to_owned())], body: String::new() },
+            502,
+            "TARGET_INSTANCE_UNAVAILABLE",
+        ),
         ("a 201 without the fields", Reply::json(201, &json!({"ok": true})), 502, "TARGET_INSTANCE_UNAVAILABLE"),
         ("401", Reply::json(401, &json!({"error": "UNAUTHORIZED", "message": "no"})), 502, "TARGET_INSTANCE_REFUSED"),
-        ("403 PEER_NOT_REGISTERED", Reply::json(403, &json!({"error": "PEER_NOT_REGISTERED", "message": "no"})), 502, "TARGET_INSTANCE_REFUSED"),
+        (
+            "403 PEER_NOT_REGISTERED",
+            Reply::json(403, &json!({"error": "PEER_NOT_REGISTERED", "message": "no"})),
+            502,
+            "TARGET_INSTANCE_REFUSED",
+        ),
     ] {
         route
             .case(format!("{status} {code}: {name}"), async {
@@ -99,7 +108,10 @@ async fn refused(suite: &mut Suite, world: &World) {
                 });
                 let answer = world.asha.perform(&source, &target).send().await;
                 assert_eq!((answer.status, &answer.body), (status, &body), "{answer}");
-                assert!(status != 429 || answer.header("retry-after") == Some("17"), "a 429 brings its Retry-After: {answer}");
+                assert!(
+                    status != 429 || answer.header("retry-after") == Some("17"),
+                    "a 429 brings its Retry-After: {answer}"
+                );
             })
             .await;
     }
@@ -173,12 +185,22 @@ async fn update(suite: &mut Suite, world: &World) {
     let action = mirrored(world).await;
     let gone = json!({"error": "ACTION_NOT_FOUND", "message": "no"});
     for (name, reply, status, code) in [
-        ("a peer without the route, JSON", Reply::json(404, &json!({"error": "NOT_FOUND", "message": "no"})), 501, "CANCEL_UNSUPPORTED_BY_TARGET"),
+        (
+            "a peer without the route, JSON",
+            Reply::json(404, &json!({"error": "NOT_FOUND", "message": "no"})),
+            501,
+            "CANCEL_UNSUPPORTED_BY_TARGET",
+        ),
         ("a peer without the route, a page", Reply::html(404, "<html>"), 501, "CANCEL_UNSUPPORTED_BY_TARGET"),
         ("ACTION_NOT_FOUND there", Reply::json(404, &gone), 404, "ACTION_NOT_FOUND"),
         ("a 500", Reply::json(500, &json!({"message": "secrets"})), 502, "TARGET_INSTANCE_UNAVAILABLE"),
         ("401", Reply::json(401, &json!({"error": "X", "message": "no"})), 502, "TARGET_INSTANCE_REFUSED"),
-        ("a 409 with JSON", Reply::json(409, &json!({"error": "INVALID_TRANSITION", "message": "no"})), 409, "INVALID_TRANSITION"),
+        (
+            "a 409 with JSON",
+            Reply::json(409, &json!({"error": "INVALID_TRANSITION", "message": "no"})),
+            409,
+            "INVALID_TRANSITION",
+        ),
     ] {
         route
             .case(format!("{status} {code} forwarding: {name}"), async {
@@ -192,15 +214,29 @@ async fn update(suite: &mut Suite, world: &World) {
     }
     route
         .case("the peer gets 4.12's body with a derived Idempotency-Key, signed", async {
-            world.foreign.answer(|request| Reply::json(200, &json!({"action_id": request.body["action_id"], "action_type": "connect",
-                "action_status": "cancelled", "update_count": 1})));
+            world.foreign.answer(|request| {
+                Reply::json(
+                    200,
+                    &json!({"action_id": request.body["action_id"], "action_type": "connect",
+                "action_status": "cancelled", "update_count": 1}),
+                )
+            });
             let before = world.foreign.received("update-status").len();
             let _done = world.asha.update_status(&action, "cancelled").send().await.expect(200);
             let got = world.foreign.received("update-status")[before].clone();
-            assert!(got.headers.iter().any(|(name, _)| name == "idempotency-key") && got.headers.iter().any(|(name, _)| name == "signature"));
+            assert!(
+                got.headers.iter().any(|(name, _)| name == "idempotency-key")
+                    && got.headers.iter().any(|(name, _)| name == "signature")
+            );
             let source: Value = got.body["source_item"].clone();
-            assert_eq!((&got.body["action_status"], &got.body["source_item_owner"]), (&json!("cancelled"), &json!(world.asha.id)));
-            assert_eq!((&source["item_domain"], &source["item_instance_url"]), (&json!(STUDENT), &json!(world.a_url())));
+            assert_eq!(
+                (&got.body["action_status"], &got.body["source_item_owner"]),
+                (&json!("cancelled"), &json!(world.asha.id))
+            );
+            assert_eq!(
+                (&source["item_domain"], &source["item_instance_url"]),
+                (&json!(STUDENT), &json!(world.a_url()))
+            );
             eventually("the row is unchanged until the mirror arrives", dpg_tests::log::SOON, || async {
                 let row = world.asha.action(&action).await.ok_or("no row")?;
                 if row["action_status"] == json!("created") { Ok(()) } else { Err("it changed") }

@@ -21,8 +21,10 @@ pub async fn cases(suite: &mut Suite, world: &World) {
             "source_item": source, "target_item": target, "requirements_snapshot": {"subject": subject}})
     };
     let status = |remarks: &str| json!({"action_id": action, "action_status": "accepted", "remarks": remarks});
-    let state = |name: &str| json!({"item_network": "open_lessons", "item_domain": STUDENT, "item_type": "profile_1.0",
-        "item_state": student_state(name, "hidden")});
+    let state = |name: &str| {
+        json!({"item_network": "open_lessons", "item_domain": STUDENT, "item_type": "profile_1.0",
+        "item_state": student_state(name, "hidden")})
+    };
     for (name, path, one, other) in [
         ("item/create", "/api/v1/item/create", state("One"), state("Other")),
         ("action/perform here", "/api/v1/action/perform", perform(&local, "math"), perform(&local, "art")),
@@ -32,7 +34,8 @@ pub async fn cases(suite: &mut Suite, world: &World) {
         route
             .case(format!("{name}: the first answer again; another body is 422"), async {
                 let key = Uuid::new_v4().to_string();
-                let send = async |body: &Value| world.asha.post(path).json(body).header("idempotency-key", &key).send().await;
+                let send =
+                    async |body: &Value| world.asha.post(path).json(body).header("idempotency-key", &key).send().await;
                 let first = send(&one).await;
                 assert!((200..300).contains(&first.status), "{first}");
                 let again = send(&reordered(&one)).await;
@@ -50,7 +53,9 @@ pub async fn cases(suite: &mut Suite, world: &World) {
 /// The same JSON with its keys in another order.
 fn reordered(body: &Value) -> Value {
     match body {
-        Value::Object(map) => Value::Object(map.iter().rev().map(|(key, value)| (key.clone(), reordered(value))).collect()),
+        Value::Object(map) => {
+            Value::Object(map.iter().rev().map(|(key, value)| (key.clone(), reordered(value))).collect())
+        }
         other => other.clone(),
     }
 }
@@ -94,7 +99,12 @@ async fn create(suite: &mut Suite, world: &World) {
             assert!(again.position() >= first.position());
         })
         .await;
-    for (name, key) in [("empty", String::new()), ("256 characters", "x".repeat(256)), ("a blank", "a b".to_owned()), ("not ASCII", "caf\u{e9}".to_owned())] {
+    for (name, key) in [
+        ("empty", String::new()),
+        ("256 characters", "x".repeat(256)),
+        ("a blank", "a b".to_owned()),
+        ("not ASCII", "caf\u{e9}".to_owned()),
+    ] {
         route
             .case(format!("400: a key that is {name}"), async {
                 send(&world.asha, &key, "One").await.expect_error(400, "VALIDATION_ERROR");
@@ -170,19 +180,22 @@ async fn unknown(suite: &mut Suite, world: &World) {
     let key = Uuid::new_v4().to_string();
     let send = async || person.perform(&source, &target).header("idempotency-key", &key).send().await;
     route
-        .case("while a claim is being sent a second call waits; it is 409 with Retry-After: 1 or the first one's answer", async {
-            world.foreign.answer(|_| Reply::never());
-            let (first, second) = tokio::join!(send(), send());
-            for answer in [first, second] {
-                match answer.status {
-                    504 => answer.expect_error(504, "TARGET_INSTANCE_TIMEOUT"),
-                    _ => {
-                        answer.expect_error(409, "IDEMPOTENCY_KEY_IN_PROGRESS");
-                        assert_eq!(answer.header("retry-after"), Some("1"));
+        .case(
+            "while a claim is being sent a second call waits; it is 409 with Retry-After: 1 or the first one's answer",
+            async {
+                world.foreign.answer(|_| Reply::never());
+                let (first, second) = tokio::join!(send(), send());
+                for answer in [first, second] {
+                    match answer.status {
+                        504 => answer.expect_error(504, "TARGET_INSTANCE_TIMEOUT"),
+                        _ => {
+                            answer.expect_error(409, "IDEMPOTENCY_KEY_IN_PROGRESS");
+                            assert_eq!(answer.header("retry-after"), Some("1"));
+                        }
                     }
                 }
-            }
-        })
+            },
+        )
         .await;
     route
         .case("a retry of an unknown call is not sent again to a peer without the capability: 504 again", async {

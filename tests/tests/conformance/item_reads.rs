@@ -131,7 +131,11 @@ async fn filters(suite: &mut Suite, world: &World) {
         ("item_type", "item_type=profile_1.0".to_owned(), 3),
         ("item_schema_url", format!("item_schema_url={}", made[0]["item_schema_url"].as_str().expect("a url")), 3),
         ("another item_schema_url", "item_schema_url=http%3A%2F%2Fnowhere.example%2F".to_owned(), 0),
-        ("item_instance_url, another alias of ours", format!("item_instance_url={}/path", world.a_url().replace("127.0.0.1", "LOCALHOST")), 3),
+        (
+            "item_instance_url, another alias of ours",
+            format!("item_instance_url={}/path", world.a_url().replace("127.0.0.1", "LOCALHOST")),
+            3,
+        ),
         ("another instance", "item_instance_url=http%3A%2F%2Fnowhere.example".to_owned(), 0),
     ] {
         route
@@ -144,7 +148,8 @@ async fn filters(suite: &mut Suite, world: &World) {
     }
     route
         .case("20 leaves are tested, 21 are 400", async {
-            let leaves = |count: usize| (0..count).map(|n| format!("item_state[extra][k{n}]=1")).collect::<Vec<_>>().join("&");
+            let leaves =
+                |count: usize| (0..count).map(|n| format!("item_state[extra][k{n}]=1")).collect::<Vec<_>>().join("&");
             assert_eq!(total(&owner.items(STUDENT, &leaves(20)).send().await), 0);
             owner.items(STUDENT, &leaves(21)).send().await.expect_error(400, "VALIDATION_ERROR");
         })
@@ -170,14 +175,18 @@ async fn places(suite: &mut Suite, world: &World) {
         ("across the 180th meridian", "item_latitude=0&item_longitude=-179.9995&radius_meters=120", vec!["date line"]),
         ("a metre too short across it", "item_latitude=0&item_longitude=-179.9995&radius_meters=110", vec![]),
         ("around Pune", "item_latitude=18.52&item_longitude=73.85&radius_meters=1000", vec!["pune"]),
-        ("the whole earth: rows without a place never match", "item_latitude=0&item_longitude=0&radius_meters=99999999",
-            vec!["pune", "date line", "pole"]),
+        (
+            "the whole earth: rows without a place never match",
+            "item_latitude=0&item_longitude=0&radius_meters=99999999",
+            vec!["pune", "date line", "pole"],
+        ),
         ("a radius alone has no effect", "radius_meters=1", vec!["nowhere", "pune", "date line", "pole"]),
     ] {
         route
             .case(name, async {
                 let answer = owner.items(STUDENT, query).send().await;
-                let names: Vec<&str> = page(&answer, "items").iter().filter_map(|row| row["item_state"]["name"].as_str()).collect();
+                let names: Vec<&str> =
+                    page(&answer, "items").iter().filter_map(|row| row["item_state"]["name"].as_str()).collect();
                 assert_eq!(names, found, "order is unchanged by it: {answer}");
             })
             .await;
@@ -256,7 +265,8 @@ async fn positions(suite: &mut Suite, world: &World) {
         route
             .case("dpg-min-position that is there is answered, bare and with the network", async {
                 let made = tutor.create_tutor("Ravi").await;
-                let item = tutor.patch(&crate::items::path(&made)).json(&json!({"item_latitude": 1, "item_longitude": 1}));
+                let item =
+                    tutor.patch(&crate::items::path(&made)).json(&json!({"item_latitude": 1, "item_longitude": 1}));
                 let position = item.send().await.expect(200).position();
                 // This instance waits a moment only, so the question is asked until the table is there.
                 dpg_tests::log::projected(&world.strict.instance.database.client().await).await;

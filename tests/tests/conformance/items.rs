@@ -46,10 +46,18 @@ async fn create(suite: &mut Suite, world: &World) {
             assert_eq!(made.header("etag"), Some("\"1\""));
             assert!(made.position() >= 1);
             assert_eq!(made.header("dpg-projected"), Some("true"));
-            for (key, value) in [("item_state", state), ("item_latitude", json!(18.5204)), ("item_longitude", json!(73.8567)),
-                ("created_by", json!(asha.id)), ("item_instance_url", json!(world.a_url())), ("item_network", json!(NETWORK)),
-                ("item_schema_url", json!(format!("{}/api/v1/network/schema/{NETWORK}/{STUDENT}/{PROFILE}", world.a_url())))]
-            {
+            for (key, value) in [
+                ("item_state", state),
+                ("item_latitude", json!(18.5204)),
+                ("item_longitude", json!(73.8567)),
+                ("created_by", json!(asha.id)),
+                ("item_instance_url", json!(world.a_url())),
+                ("item_network", json!(NETWORK)),
+                (
+                    "item_schema_url",
+                    json!(format!("{}/api/v1/network/schema/{NETWORK}/{STUDENT}/{PROFILE}", world.a_url())),
+                ),
+            ] {
                 assert_eq!(made.body[key], value, "{key}: {made}");
             }
             assert_eq!(made.body["created_at"], made.body["updated_at"]);
@@ -67,9 +75,11 @@ async fn create(suite: &mut Suite, world: &World) {
         .await;
     route
         .case("network and domain are accepted spellings; contradicting ones are 400", async {
-            let spelled = json!({"network": NETWORK, "domain": STUDENT, "item_type": PROFILE, "item_state": {"name": "A"}});
+            let spelled =
+                json!({"network": NETWORK, "domain": STUDENT, "item_type": PROFILE, "item_state": {"name": "A"}});
             let _made = asha.post(CREATE).json(&spelled).send().await.expect(201);
-            let _same = asha.post(CREATE).json(&body(&json!({"network": NETWORK, "domain": STUDENT}))).send().await.expect(201);
+            let _same =
+                asha.post(CREATE).json(&body(&json!({"network": NETWORK, "domain": STUDENT}))).send().await.expect(201);
             for change in [json!({"network": "other"}), json!({"domain": "other"})] {
                 asha.post(CREATE).json(&body(&change)).send().await.expect_error(400, "VALIDATION_ERROR");
             }
@@ -86,7 +96,8 @@ async fn create(suite: &mut Suite, world: &World) {
         .await;
     route
         .case("Prefer: respond-async waits for nothing", async {
-            let made = asha.post(CREATE).json(&body(&json!({}))).header("prefer", "respond-async").send().await.expect(201);
+            let made =
+                asha.post(CREATE).json(&body(&json!({}))).header("prefer", "respond-async").send().await.expect(201);
             assert_eq!(made.header("dpg-projected"), Some("false"));
             // The log is what decides: it can be changed at once.
             let change = json!({"item_state": {"name": "B"}});
@@ -112,11 +123,22 @@ async fn create_refusals(suite: &mut Suite, world: &World) {
         ("no state where one is required", json!({"item_state": null}), vec!["/item_state"]),
         ("a state that is no object", json!({"item_state": [1]}), vec!["/item_state"]),
         ("a state that is text", json!({"item_state": "x"}), vec!["/item_state"]),
-        ("a pattern that does not match", json!({"item_state": {"name": "A", "phone": "12"}}), vec!["/item_state/phone"]),
-        ("two faults, deep and at the root", json!({"item_state": {"contacts": [{"number": 5}]}}),
-            vec!["/item_state", "/item_state/contacts/0/number"]),
+        (
+            "a pattern that does not match",
+            json!({"item_state": {"name": "A", "phone": "12"}}),
+            vec!["/item_state/phone"],
+        ),
+        (
+            "two faults, deep and at the root",
+            json!({"item_state": {"contacts": [{"number": 5}]}}),
+            vec!["/item_state", "/item_state/contacts/0/number"],
+        ),
         ("a key that the schema does not allow", json!({"item_state": {"name": "A", "more": 1}}), vec![]),
-        ("a key with / and ~ is escaped", json!({"item_state": {"name": "A", "tags": {"a/b": 1}}}), vec!["/item_state/tags"]),
+        (
+            "a key with / and ~ is escaped",
+            json!({"item_state": {"name": "A", "tags": {"a/b": 1}}}),
+            vec!["/item_state/tags"],
+        ),
     ] {
         route
             .case(format!("400 INVALID_ITEM_STATE: {name}"), async {
@@ -129,7 +151,9 @@ async fn create_refusals(suite: &mut Suite, world: &World) {
 
 async fn created_by(suite: &mut Suite, world: &World) {
     let mut route = suite.route("POST /api/v1/item/create");
-    let send = |client: &dpg_tests::Client, created_by: Value| client.post(CREATE).json(&body(&json!({"created_by": created_by})));
+    let send = |client: &dpg_tests::Client, created_by: Value| {
+        client.post(CREATE).json(&body(&json!({"created_by": created_by})))
+    };
     route
         .case("403 FORBIDDEN_CREATED_BY from anyone but an admin's key", async {
             let key = world.asha.key(&world.asha.create_key().await);
@@ -264,7 +288,8 @@ async fn patch_refusals(suite: &mut Suite, world: &World) {
                 let made = world.student().await;
                 let answer = asha.patch(&path(&made)).json(&json!({"item_state": state})).send().await;
                 faults(&answer, "INVALID_ITEM_STATE", &[]);
-                let found = asha.items(STUDENT, &format!("item_id={}", made["item_id"].as_str().expect("an id"))).send().await;
+                let found =
+                    asha.items(STUDENT, &format!("item_id={}", made["item_id"].as_str().expect("an id"))).send().await;
                 assert_eq!(found.body["items"][0], made);
             })
             .await;
@@ -293,7 +318,10 @@ async fn if_match(suite: &mut Suite, world: &World) {
                 .case(format!("412 PRECONDITION_FAILED: If-Match {tag}"), async {
                     let made = world.student().await;
                     send(&made, tag).await.expect_error(412, "PRECONDITION_FAILED");
-                    let found = asha.items(STUDENT, &format!("item_id={}", made["item_id"].as_str().expect("an id"))).send().await;
+                    let found = asha
+                        .items(STUDENT, &format!("item_id={}", made["item_id"].as_str().expect("an id")))
+                        .send()
+                        .await;
                     assert_eq!(found.body["items"][0], made, "something changed");
                 })
                 .await;
@@ -333,7 +361,8 @@ async fn delete(suite: &mut Suite, world: &World) {
             let answer = asha.delete(&path(&made)).send().await.expect(204);
             assert_eq!((answer.text.as_str(), answer.header("dpg-projected")), ("", Some("true")));
             assert!(answer.position() > 0);
-            let found = asha.items(STUDENT, &format!("item_id={}", made["item_id"].as_str().expect("an id"))).send().await;
+            let found =
+                asha.items(STUDENT, &format!("item_id={}", made["item_id"].as_str().expect("an id"))).send().await;
             assert_eq!(found.body["meta"]["total"], json!(0), "{found}");
             keys(&found.body["meta"], &[("next_cursor", crate::shapes::Is::Null)]);
         })

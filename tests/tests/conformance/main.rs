@@ -17,6 +17,7 @@ mod forwarding;
 mod idempotency;
 mod item_reads;
 mod items;
+mod lanes;
 mod match_score;
 mod network_actions;
 mod network_reads;
@@ -74,6 +75,27 @@ async fn run(suite: &mut Suite) {
         )* };
     }
     groups!(
-        conventions, root, auth_codes, auth_passwords, auth_keys, items, item_reads, actions, statuses, forwarding, network_actions, events, network_reads, schemas, idempotency, peers, cors, match_score, production, outage, refetch
+        conventions,
+        root,
+        auth_codes,
+        auth_passwords,
+        auth_keys,
+        items,
+        item_reads,
+        actions,
+        statuses,
+        forwarding,
+        network_actions,
+        events,
+        network_reads,
+        schemas,
+        idempotency,
+        peers,
+        cors,
+        lanes,
+        match_score,
+        production,
+        outage,
+        refetch
     );
 }

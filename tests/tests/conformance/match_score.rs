@@ -24,12 +24,29 @@ pub async fn cases(suite: &mut Suite, world: &World) {
     route
         .case("200: every field of the provider's answer in its place", async {
             let answer = world.asha.post(PATH).json(&body).send().await.expect(200);
-            exactly(&answer.body, &[("provider", Is::Text), ("score", Is::Number), ("band", Is::Text), ("confidence", Is::Number),
-                ("version", Is::Text), ("prompt_version", Is::Text), ("model_provider", Is::Text), ("model", Is::Text),
-                ("reasoning", Is::Text), ("signals", Is::List), ("raw_response", Is::Object)]);
-            for (key, value) in [("provider", json!("dpg_scoring")), ("score", json!(7.5)), ("prompt_version", json!("3")),
-                ("model_provider", json!("x")), ("signals", json!([{"name": "subject", "impact": "positive", "summary": "Both name math."}]))]
-            {
+            exactly(
+                &answer.body,
+                &[
+                    ("provider", Is::Text),
+                    ("score", Is::Number),
+                    ("band", Is::Text),
+                    ("confidence", Is::Number),
+                    ("version", Is::Text),
+                    ("prompt_version", Is::Text),
+                    ("model_provider", Is::Text),
+                    ("model", Is::Text),
+                    ("reasoning", Is::Text),
+                    ("signals", Is::List),
+                    ("raw_response", Is::Object),
+                ],
+            );
+            for (key, value) in [
+                ("provider", json!("dpg_scoring")),
+                ("score", json!(7.5)),
+                ("prompt_version", json!("3")),
+                ("model_provider", json!("x")),
+                ("signals", json!([{"name": "subject", "impact": "positive", "summary": "Both name math."}])),
+            ] {
                 assert_eq!(answer.body[key], value, "{key}: {answer}");
             }
             assert_eq!(answer.body["raw_response"]["extra"], json!(true));
@@ -45,7 +62,9 @@ pub async fn cases(suite: &mut Suite, world: &World) {
             let text = format!("POST\n/api/v1/scores/match\n{}\n{}", header("x-dpg-timestamp"), header("x-dpg-nonce"));
             let tag = hmac_hex(SCORING_SECRET, &text);
             assert_eq!(header("x-dpg-signature"), format!("sha256={tag}"));
-            assert!(Uuid::parse_str(&header("x-dpg-nonce")).is_ok() && header("x-dpg-timestamp").parse::<u64>().is_ok());
+            assert!(
+                Uuid::parse_str(&header("x-dpg-nonce")).is_ok() && header("x-dpg-timestamp").parse::<u64>().is_ok()
+            );
         })
         .await;
     route
@@ -84,7 +103,10 @@ pub async fn cases(suite: &mut Suite, world: &World) {
         ("a 500", Reply::json(500, &json!({"message": "secrets"}))),
         ("a 404", Reply::json(404, &json!({}))),
         ("a page", Reply::html(200, "<html>secrets")),
-        ("a redirect", Reply { status: 302, headers: vec![("location", "http://127.0.0.1:1/".to_owned())], body: String::new() }),
+        (
+            "a redirect",
+            Reply { status: 302, headers: vec![("location", "http://127.0.0.1:1/".to_owned())], body: String::new() },
+        ),
     ] {
         route
             .case(format!("502 MATCH_SCORE_SERVICE_UNAVAILABLE: {name}"), async {

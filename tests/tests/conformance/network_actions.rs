@@ -32,10 +32,14 @@ async fn perform(suite: &mut Suite, world: &World) {
             assert!(made.position() > 0);
             let row = world.ravi.action(&made.text_at("action_id")).await.expect("the row");
             action(&row);
-            for (key, value) in [("source_item_owner", json!("somebody")), ("target_item_owner", json!(world.ravi.id)),
-                ("source_item_instance_url", json!(world.foreign.url())), ("partition_network", json!(NETWORK)),
-                ("requirements_snapshot", json!({"subject": "math"})), ("remarks", json!(null))]
-            {
+            for (key, value) in [
+                ("source_item_owner", json!("somebody")),
+                ("target_item_owner", json!(world.ravi.id)),
+                ("source_item_instance_url", json!(world.foreign.url())),
+                ("partition_network", json!(NETWORK)),
+                ("requirements_snapshot", json!({"subject": "math"})),
+                ("remarks", json!(null)),
+            ] {
                 assert_eq!(row[key], value, "{key}: {row}");
             }
         })
@@ -63,9 +67,25 @@ async fn perform(suite: &mut Suite, world: &World) {
             })
             .await;
             let keys: Vec<&str> = got.body.as_object().expect("an object").keys().map(String::as_str).collect();
-            let mut wanted = vec!["origin_instance_domain", "action_type", "action_id", "action_status", "update_count", "source_item",
-                "target_item", "source_item_owner", "target_item_owner", "source_item_latitude", "source_item_longitude",
-                "target_item_latitude", "target_item_longitude", "event_payload", "requirements_snapshot", "occurred_at", "event_id"];
+            let mut wanted = vec![
+                "origin_instance_domain",
+                "action_type",
+                "action_id",
+                "action_status",
+                "update_count",
+                "source_item",
+                "target_item",
+                "source_item_owner",
+                "target_item_owner",
+                "source_item_latitude",
+                "source_item_longitude",
+                "target_item_latitude",
+                "target_item_longitude",
+                "event_payload",
+                "requirements_snapshot",
+                "occurred_at",
+                "event_id",
+            ];
             let mut told = keys.clone();
             told.sort_unstable();
             wanted.sort_unstable();
@@ -87,16 +107,56 @@ async fn perform_refusals(suite: &mut Suite, world: &World) {
         body
     };
     for (name, status, code, body) in [
-        ("the claimed instance is not registered", 403, "PEER_NOT_REGISTERED", changed("/source_item/item_instance_url", json!("http://evil.example"))),
-        ("it is not registered for the source domain", 403, "PEER_NOT_REGISTERED", changed("/source_item/item_domain", json!("library"))),
-        ("a source network that is not loaded", 403, "PEER_NOT_REGISTERED", changed("/source_item/item_network", json!("elsewhere"))),
-        ("it claims to be this instance", 403, "PEER_IDENTITY_MISMATCH", changed("/source_item/item_instance_url", json!(world.b_url()))),
-        ("the target is another instance", 400, "INVALID_TARGET_INSTANCE", changed("/target_item/item_instance_url", json!(world.a_url()))),
-        ("the target is no instance", 400, "INVALID_TARGET_INSTANCE", changed("/target_item/item_instance_url", json!("http://evil.example"))),
+        (
+            "the claimed instance is not registered",
+            403,
+            "PEER_NOT_REGISTERED",
+            changed("/source_item/item_instance_url", json!("http://evil.example")),
+        ),
+        (
+            "it is not registered for the source domain",
+            403,
+            "PEER_NOT_REGISTERED",
+            changed("/source_item/item_domain", json!("library")),
+        ),
+        (
+            "a source network that is not loaded",
+            403,
+            "PEER_NOT_REGISTERED",
+            changed("/source_item/item_network", json!("elsewhere")),
+        ),
+        (
+            "it claims to be this instance",
+            403,
+            "PEER_IDENTITY_MISMATCH",
+            changed("/source_item/item_instance_url", json!(world.b_url())),
+        ),
+        (
+            "the target is another instance",
+            400,
+            "INVALID_TARGET_INSTANCE",
+            changed("/target_item/item_instance_url", json!(world.a_url())),
+        ),
+        (
+            "the target is no instance",
+            400,
+            "INVALID_TARGET_INSTANCE",
+            changed("/target_item/item_instance_url", json!("http://evil.example")),
+        ),
         ("an unknown action", 400, "INVALID_ACTION_REQUEST", changed("/action_type", json!("unknown"))),
-        ("a type that the action does not allow", 400, "INVALID_ACTION_REQUEST", changed("/source_item/item_type", json!("other"))),
+        (
+            "a type that the action does not allow",
+            400,
+            "INVALID_ACTION_REQUEST",
+            changed("/source_item/item_type", json!("other")),
+        ),
         ("requirements that do not fit", 400, "INVALID_ACTION_REQUEST", changed("/requirements_snapshot", json!({}))),
-        ("too large to be mirrored", 400, "INVALID_ACTION_REQUEST", changed("/requirements_snapshot", json!({"subject": "x".repeat(1_040_000)}))),
+        (
+            "too large to be mirrored",
+            400,
+            "INVALID_ACTION_REQUEST",
+            changed("/requirements_snapshot", json!({"subject": "x".repeat(1_040_000)})),
+        ),
         ("no such item", 404, "TARGET_ITEM_NOT_FOUND", changed("/target_item/item_id", json!(Uuid::new_v4()))),
     ] {
         route
@@ -145,7 +205,13 @@ async fn perform_refusals(suite: &mut Suite, world: &World) {
     route
         .case("400 VALIDATION_ERROR: every missing field is named", async {
             let answer = b.post(PERFORM).json(&json!({"source_item": {}, "target_item": {}})).send().await;
-            let wanted = ["/action_type", "/source_item_owner", "/requirements_snapshot", "/source_item/item_id", "/target_item/item_instance_url"];
+            let wanted = [
+                "/action_type",
+                "/source_item_owner",
+                "/requirements_snapshot",
+                "/source_item/item_id",
+                "/target_item/item_instance_url",
+            ];
             faults(&answer, "VALIDATION_ERROR", &wanted);
         })
         .await;
@@ -166,7 +232,15 @@ async fn update(suite: &mut Suite, world: &World) {
         .case("200 signed: four fields and a position", async {
             let body = planted(world).await;
             let answer = world.keyed_key.post(world.b_url(), UPDATE, &body).await.expect(200);
-            exactly(&answer.body, &[("action_id", Is::Id), ("action_type", Is::Text), ("action_status", Is::Text), ("update_count", Is::Count)]);
+            exactly(
+                &answer.body,
+                &[
+                    ("action_id", Is::Id),
+                    ("action_type", Is::Text),
+                    ("action_status", Is::Text),
+                    ("update_count", Is::Count),
+                ],
+            );
             assert_eq!((&answer.body["action_status"], &answer.body["update_count"]), (&json!("cancelled"), &json!(1)));
             let row = world.ravi.action(body["action_id"].as_str().expect("an id")).await.expect("the row");
             assert_eq!((&row["action_status"], &row["remarks"]), (&json!("cancelled"), &json!("Found someone")));
@@ -186,10 +260,30 @@ async fn update_refusals(suite: &mut Suite, world: &World) {
         ("unknown", 404, "ACTION_NOT_FOUND", changed("/action_id", json!(Uuid::new_v4()))),
         ("another source item", 404, "ACTION_NOT_FOUND", changed("/source_item/item_id", json!(Uuid::new_v4()))),
         ("another owner", 403, "SOURCE_ITEM_NOT_OWNED", changed("/source_item_owner", json!("another"))),
-        ("a status that the source may not set", 403, "TARGET_ITEM_NOT_OWNED", changed("/action_status", json!("accepted"))),
-        ("it claims to be this instance", 403, "PEER_IDENTITY_MISMATCH", changed("/source_item/item_instance_url", json!(world.b_url()))),
-        ("it claims another's", 403, "PEER_IDENTITY_MISMATCH", changed("/source_item/item_instance_url", json!(world.a_url()))),
-        ("not registered for the source domain", 403, "PEER_NOT_REGISTERED", changed("/source_item/item_domain", json!("library"))),
+        (
+            "a status that the source may not set",
+            403,
+            "TARGET_ITEM_NOT_OWNED",
+            changed("/action_status", json!("accepted")),
+        ),
+        (
+            "it claims to be this instance",
+            403,
+            "PEER_IDENTITY_MISMATCH",
+            changed("/source_item/item_instance_url", json!(world.b_url())),
+        ),
+        (
+            "it claims another's",
+            403,
+            "PEER_IDENTITY_MISMATCH",
+            changed("/source_item/item_instance_url", json!(world.a_url())),
+        ),
+        (
+            "not registered for the source domain",
+            403,
+            "PEER_NOT_REGISTERED",
+            changed("/source_item/item_domain", json!("library")),
+        ),
     ] {
         route
             .case(format!("{status} {code}: {name}"), async {
@@ -233,7 +327,12 @@ async fn update_refusals(suite: &mut Suite, world: &World) {
             b.post(UPDATE).json(&body).send().await.expect_error(401, "PEER_SIGNATURE_REQUIRED");
         })
         .await;
-    for (place, value) in [("/action_id", json!("x")), ("/action_status", json!("")), ("/remarks", json!("")), ("/source_item/item_type", json!(5))] {
+    for (place, value) in [
+        ("/action_id", json!("x")),
+        ("/action_status", json!("")),
+        ("/remarks", json!("")),
+        ("/source_item/item_type", json!(5)),
+    ] {
         route
             .case(format!("400 VALIDATION_ERROR: {place} is {value}"), async {
                 let answer = world.keyed_key.post(world.b_url(), UPDATE, &changed(place, value.clone())).await;

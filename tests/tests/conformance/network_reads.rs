@@ -1,8 +1,8 @@
 //! CONTRACT 4.16 to 4.18 and 6: pages over all instances, and what each instance tells the others. Failing, slow and
 //! malformed peers have end-to-end tests of their own.
 
-use dpg_tests::network::{NETWORK, PROFILE, STUDENT, TUTOR, student_state};
 use dpg_tests::Node;
+use dpg_tests::network::{NETWORK, PROFILE, STUDENT, TUTOR, student_state};
 use dpg_tests::peer::{Peer, Reply};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -42,7 +42,10 @@ async fn network_fetch(suite: &mut Suite, world: &World) {
             rows.iter().for_each(item);
             let ids: Vec<&Value> = rows.iter().map(|row| &row["item_id"]).collect();
             assert_eq!(ids, [&second["item_id"], &first["item_id"]]);
-            assert_eq!((&answer.body["meta"]["partial"], &answer.body["meta"]["unavailable_instances"]), (&json!(false), &json!([])));
+            assert_eq!(
+                (&answer.body["meta"]["partial"], &answer.body["meta"]["unavailable_instances"]),
+                (&json!(false), &json!([]))
+            );
             assert!(!answer.text.contains("hidden") && !answer.text.contains("1234567890"), "{answer}");
         })
         .await;
@@ -65,7 +68,10 @@ async fn network_fetch(suite: &mut Suite, world: &World) {
             let answer = nobody.get(&network(TUTOR, &format!("item_id={id}&item_state[subject]=math"))).send().await;
             assert_eq!((page(&answer, "items").len(), total(&answer)), (1, 1), "{answer}");
             let got = world.foreign.received("count_local")[before].clone();
-            assert_eq!(got.body, json!({"item_network": NETWORK, "item_domain": TUTOR, "item_id": id, "item_state": {"subject": "math"}}));
+            assert_eq!(
+                got.body,
+                json!({"item_network": NETWORK, "item_domain": TUTOR, "item_id": id, "item_state": {"subject": "math"}})
+            );
             assert!(got.headers.iter().any(|(name, _)| name == "signature"), "{got:?}");
         })
         .await;
@@ -139,7 +145,11 @@ async fn partial(suite: &mut Suite, world: &World) {
                 let answer = nobody.get(&network(MENTOR, "")).send().await.expect(200);
                 let missing = &answer.body["meta"]["unavailable_instances"];
                 keys(&missing[0], &[("instance_url", Is::Text), ("reason", Is::Text)]);
-                assert_eq!((&missing[0]["reason"], answer.header("x-cache")), (&json!("unreachable"), Some("bypass")), "{answer}");
+                assert_eq!(
+                    (&missing[0]["reason"], answer.header("x-cache")),
+                    (&json!("unreachable"), Some("bypass")),
+                    "{answer}"
+                );
                 assert_eq!(answer.header("x-network-partial"), Some("true"));
             }
         })
@@ -150,7 +160,8 @@ async fn partial(suite: &mut Suite, world: &World) {
 /// One instance of ours among peers each of which fails in its own way; all of them are asked for one page.
 async fn reasons(suite: &mut Suite, world: &World) {
     let mut route = suite.route("GET /api/v1/network/item/fetch");
-    let redirect = Reply { status: 302, headers: vec![("location", "http://127.0.0.1:1/".to_owned())], body: String::new() };
+    let redirect =
+        Reply { status: 302, headers: vec![("location", "http://127.0.0.1:1/".to_owned())], body: String::new() };
     let failing = [
         ("401", "refused", Reply::json(401, &json!({"error": "NO", "message": "no"}))),
         ("403", "refused", Reply::json(403, &json!({"error": "NO", "message": "no"}))),
@@ -169,7 +180,8 @@ async fn reasons(suite: &mut Suite, world: &World) {
     let mut answer = None;
     route
         .case("a page over failing peers: 200 with the rest, within the time-out", async {
-            let contract = peers.iter().fold(crate::world::contract(), |contract, peer| contract.instance(TUTOR, &peer.url()));
+            let contract =
+                peers.iter().fold(crate::world::contract(), |contract, peer| contract.instance(TUTOR, &peer.url()));
             let node = Node::both_with(contract, |instance| instance.set("PEER_TIMEOUT_MS", "2000")).await;
             let ravi = node.sign_up("ravi").await;
             let _made = ravi.create_tutor("Ravi").await;
@@ -283,7 +295,8 @@ async fn fetch_local(suite: &mut Suite, world: &World) {
                 state["city"] = json!(city);
                 ids.insert(0, person.create(STUDENT, &state).send().await.expect(201).body["item_id"].clone());
             }
-            let answer = ask(json!({"includePrivateState": true, "created_by": world.asha.id, "cache_ttl_seconds": 5})).await;
+            let answer =
+                ask(json!({"includePrivateState": true, "created_by": world.asha.id, "cache_ttl_seconds": 5})).await;
             let rows = page(&answer, "items");
             rows.iter().for_each(item);
             assert_eq!(rows.iter().map(|row| row["item_id"].clone()).collect::<Vec<_>>(), ids);
@@ -324,7 +337,9 @@ async fn fetch_local(suite: &mut Suite, world: &World) {
             unserved(&ask(json!({"item_domain": TUTOR})).await, NETWORK, TUTOR, &[STUDENT]);
         })
         .await;
-    for (path, title) in [(COUNT, "POST /api/v1/network/item/count_local"), (FETCH, "POST /api/v1/network/item/fetch_local")] {
+    for (path, title) in
+        [(COUNT, "POST /api/v1/network/item/count_local"), (FETCH, "POST /api/v1/network/item/fetch_local")]
+    {
         let mut route = suite.route(title);
         let mut body = json!({"item_network": NETWORK, "item_domain": STUDENT, "limit": 20, "offset": 0});
         let strict = &world.strict.instance.url;
@@ -339,7 +354,11 @@ async fn fetch_local(suite: &mut Suite, world: &World) {
             .case("permissive: a signature that is not valid is 401 PEER_SIGNATURE_INVALID", async {
                 let mut how = world.keyed_key.signature();
                 how.broken = true;
-                world.keyed_key.post_with(world.a_url(), path, &body, how).await.expect_error(401, "PEER_SIGNATURE_INVALID");
+                world
+                    .keyed_key
+                    .post_with(world.a_url(), path, &body, how)
+                    .await
+                    .expect_error(401, "PEER_SIGNATURE_INVALID");
                 let stranger = crate::signer::Signer::new("http://nowhere.example");
                 stranger.post(world.a_url(), path, &body).await.expect_error(401, "PEER_SIGNATURE_INVALID");
                 let mut again = world.keyed_key.signature();

@@ -11,9 +11,7 @@ use crate::world::World;
 pub async fn cases(suite: &mut Suite, _world: &World) {
     let mut broken = None;
     let mut route = suite.route("(instances)");
-    route
-        .case("an instance starts whose database then goes away", async { broken = Some(start().await) })
-        .await;
+    route.case("an instance starts whose database then goes away", async { broken = Some(start().await) }).await;
     let Some((node, line, asha)) = broken else { return };
     line.set(Fault::Refuse).await;
     let nobody = node.process.client();

@@ -143,7 +143,12 @@ async fn enforced(suite: &mut Suite, world: &World) {
     route
         .case("enforced: unsigned writes are 401 before the body, from anyone", async {
             for path in [PERFORM, STORE, "/api/v1/network/action/update-status"] {
-                strict.post(path).raw("application/json", "{").send().await.expect_error(401, "PEER_SIGNATURE_REQUIRED");
+                strict
+                    .post(path)
+                    .raw("application/json", "{")
+                    .send()
+                    .await
+                    .expect_error(401, "PEER_SIGNATURE_REQUIRED");
             }
             let foreign = world.perform_from(&world.foreign.url(), &target);
             strict.post(PERFORM).json(&foreign).send().await.expect_error(401, "PEER_SIGNATURE_REQUIRED");

@@ -48,7 +48,8 @@ pub async fn cases(suite: &mut Suite, _world: &World) {
 fn code(notifier: &Peer, to: &str) -> String {
     let got = notifier.received("/notify").into_iter().rev().find(|got| got.body["to"] == json!(to)).expect("a code");
     let text = got.body["variables"].to_string();
-    let digits: Vec<&str> = text.split(|letter: char| !letter.is_ascii_digit()).filter(|part| part.len() == 6).collect();
+    let digits: Vec<&str> =
+        text.split(|letter: char| !letter.is_ascii_digit()).filter(|part| part.len() == 6).collect();
     assert_eq!(digits.len(), 1, "one code of six digits: {text}");
     digits[0].to_owned()
 }
@@ -78,7 +79,10 @@ async fn delivery(suite: &mut Suite, alone: &Node, notifying: &Node, notifier: &
                 assert_eq!(header("x-ns-signature"), format!("v1={tag}"));
                 assert_eq!(header("x-ns-nonce").len(), 32);
                 let (channel, template) = (got.body["channel"].as_str(), got.body["template_id"].as_str());
-                assert!([(Some("sms"), Some("login_otp")), (Some("email"), Some("basic_email"))].contains(&(channel, template)));
+                assert!(
+                    [(Some("sms"), Some("login_otp")), (Some("email"), Some("basic_email"))]
+                        .contains(&(channel, template))
+                );
                 assert_eq!(got.body["priority"], json!("realtime"));
             }
         })
@@ -111,7 +115,15 @@ async fn cookies(suite: &mut Suite, node: &Node, notifier: &Peer) {
         .case("the production cookie: __Secure-, Secure, SameSite=None, Partitioned", async {
             let (answer, _) = sign_in(node, notifier).await;
             let cookie = answer.header("set-cookie").unwrap_or_default();
-            for part in ["__Secure-better-auth.session_token=", "Path=/", "HttpOnly", "Max-Age=604800", "Secure", "SameSite=None", "Partitioned"] {
+            for part in [
+                "__Secure-better-auth.session_token=",
+                "Path=/",
+                "HttpOnly",
+                "Max-Age=604800",
+                "Secure",
+                "SameSite=None",
+                "Partitioned",
+            ] {
                 assert!(cookie.contains(part), "{part}: {cookie}");
             }
         })
@@ -121,7 +133,9 @@ async fn cookies(suite: &mut Suite, node: &Node, notifier: &Peer) {
             let (client, address) = (node.process.client(), email());
             let _sent = post(&client, REQUEST, &json!({"email": address})).await.expect(200);
             if code(notifier, &address) != "000000" {
-                post(&client, VERIFY, &json!({"email": address, "otp": "000000"})).await.expect_error(400, "INVALID_OTP");
+                post(&client, VERIFY, &json!({"email": address, "otp": "000000"}))
+                    .await
+                    .expect_error(400, "INVALID_OTP");
             }
         })
         .await;
@@ -159,7 +173,9 @@ async fn origins(suite: &mut Suite, node: &Node, notifier: &Peer) {
     route
         .case("a GET with the cookie from another origin is answered as signed out", async {
             let (_, cookie) = sign_in(node, notifier).await;
-            let ask = async |path: &str, origin: &str| client.get(path).header("cookie", &cookie).header("origin", origin).send().await;
+            let ask = async |path: &str, origin: &str| {
+                client.get(path).header("cookie", &cookie).header("origin", origin).send().await
+            };
             assert_eq!(ask("/api/auth/get-session", "https://evil.example").await.expect(200).text, "null");
             assert!(ask("/api/auth/get-session", PAGE).await.expect(200).body["user"].is_object());
             let path = format!("/api/v1/item/fetch?item_network=open_lessons&item_domain={STUDENT}");
@@ -191,9 +207,12 @@ async fn limits(suite: &mut Suite, node: &Node) {
             // One code was asked for above, from this address.
             assert!(passed == 99 && statuses[100] == 429, "{passed} of {statuses:?}");
             let password = json!({"email": email(), "password": "correct horse", "name": "x"});
-            for (path, body) in [(REQUEST, json!({"email": email()})), (VERIFY, json!({"email": email(), "otp": "123456"})),
-                ("/api/auth/sign-in/email", password.clone()), ("/api/auth/sign-up/email", password)]
-            {
+            for (path, body) in [
+                (REQUEST, json!({"email": email()})),
+                (VERIFY, json!({"email": email(), "otp": "123456"})),
+                ("/api/auth/sign-in/email", password.clone()),
+                ("/api/auth/sign-up/email", password),
+            ] {
                 post(&client, path, &body).await.expect_error(429, "RATE_LIMITED");
             }
             // X-Forwarded-For of a connection that is no trusted proxy counts for nothing.

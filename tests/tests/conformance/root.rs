@@ -16,7 +16,10 @@ pub async fn cases(suite: &mut Suite, world: &World) {
                 ("service", json!("instance-a")),
                 ("status", json!("ok")),
                 ("network_config_source", json!("local")),
-                ("served_domains", json!([{"network": "open_lessons", "domain": "student", "key": "open_lessons/student"}])),
+                (
+                    "served_domains",
+                    json!([{"network": "open_lessons", "domain": "student", "key": "open_lessons/student"}]),
+                ),
             ] {
                 assert_eq!(answer.body[key], value, "{answer}");
             }

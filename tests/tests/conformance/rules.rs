@@ -98,7 +98,8 @@ fn envelope(exchange: &Exchange) -> Kept {
     }
     kept(ours, "request_id is the x-request-id header (1.2)")?;
     kept(body["error"].is_string() && body["message"].is_string(), "an error has a code and a message (1.2)")?;
-    let upper = |code: &str| code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    let upper =
+        |code: &str| code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
     kept(upper(code(exchange)), "a code is stable (1.2)")?;
     if route(exchange).starts_with("/api/auth/") {
         kept(body["error"] == body["code"], "an /api/auth error has its code in both places (1.2)")?;

@@ -34,14 +34,26 @@ async fn schemas(suite: &mut Suite, world: &World) {
             let told: Vec<&str> = all.iter().filter_map(|entry| entry["cache_key"].as_str()).collect();
             assert!(told.is_sorted() && told.len() == all.len());
             for entry in &all {
-                keys(entry, &[("kind", Is::Text), ("network", Is::Text), ("source", Is::Text), ("cached_at", Is::Time),
-                    ("file_name", Is::Text), ("schema", Is::Object)]);
+                keys(
+                    entry,
+                    &[
+                        ("kind", Is::Text),
+                        ("network", Is::Text),
+                        ("source", Is::Text),
+                        ("cached_at", Is::Time),
+                        ("file_name", Is::Text),
+                        ("schema", Is::Object),
+                    ],
+                );
                 assert_eq!(entry["file_name"], json!(format!("{}.json", entry["cache_key"].as_str().expect("a key"))));
                 assert_eq!(entry["source"], json!("inline"));
             }
             assert!(told.contains(&cache_key(&["network_config", NETWORK]).as_str()), "{told:?}");
             for domain in [STUDENT, TUTOR] {
-                assert!(told.contains(&cache_key(&["domain_item_schema", NETWORK, domain, PROFILE]).as_str()), "{domain}");
+                assert!(
+                    told.contains(&cache_key(&["domain_item_schema", NETWORK, domain, PROFILE]).as_str()),
+                    "{domain}"
+                );
             }
         })
         .await;
@@ -112,7 +124,10 @@ async fn schema(suite: &mut Suite, world: &World) {
     route
         .case("200: the bare schema that create uses, hints and all", async {
             let answer = ask(NETWORK, STUDENT, PROFILE).await.expect(200);
-            assert_eq!(answer.body["properties"]["phone"], json!({"type": "string", "pattern": "^[0-9]{10}$", "private": true}));
+            assert_eq!(
+                answer.body["properties"]["phone"],
+                json!({"type": "string", "pattern": "^[0-9]{10}$", "private": true})
+            );
             assert_eq!((&answer.body["type"], &answer.body["required"]), (&json!("object"), &json!(["name"])));
         })
         .await;

@@ -42,9 +42,9 @@ impl Is {
         match self {
             Self::Text => value.as_str().is_some_and(|text| !text.is_empty()),
             Self::AnyText => value.is_string(),
-            Self::Id => value.as_str().is_some_and(|text| {
-                Uuid::parse_str(text).is_ok_and(|id| id.hyphenated().to_string() == text)
-            }),
+            Self::Id => value
+                .as_str()
+                .is_some_and(|text| Uuid::parse_str(text).is_ok_and(|id| id.hyphenated().to_string() == text)),
             Self::Time => value.as_str().is_some_and(is_time),
             Self::Count => value.is_u64(),
             Self::Number => value.is_number(),
@@ -162,15 +162,18 @@ pub fn action(value: &Value) {
 #[track_caller]
 pub fn event(value: &Value) {
     keys(value, SIDES);
-    keys(value, &[
-        ("event_id", Is::Id),
-        ("origin_instance_domain", Is::Text),
-        ("source_item_latitude", Is::MaybeNumber),
-        ("source_item_longitude", Is::MaybeNumber),
-        ("target_item_latitude", Is::MaybeNumber),
-        ("target_item_longitude", Is::MaybeNumber),
-        ("event_payload", Is::Object),
-    ]);
+    keys(
+        value,
+        &[
+            ("event_id", Is::Id),
+            ("origin_instance_domain", Is::Text),
+            ("source_item_latitude", Is::MaybeNumber),
+            ("source_item_longitude", Is::MaybeNumber),
+            ("target_item_latitude", Is::MaybeNumber),
+            ("target_item_longitude", Is::MaybeNumber),
+            ("event_payload", Is::Object),
+        ],
+    );
     roles(value);
     assert_eq!(value["event_id"], json!(event_id(value)), "the event's id does not follow from what it tells: {value}");
 }
@@ -200,14 +203,17 @@ pub fn user(value: &Value) {
 /// The six fields of CONTRACT 4.9.
 #[track_caller]
 pub fn six_fields(value: &Value) {
-    exactly(value, &[
-        ("action_id", Is::Id),
-        ("action_type", Is::Text),
-        ("action_status", Is::Text),
-        ("update_count", Is::Count),
-        ("source_item_id", Is::Id),
-        ("target_item_id", Is::Id),
-    ]);
+    exactly(
+        value,
+        &[
+            ("action_id", Is::Id),
+            ("action_type", Is::Text),
+            ("action_status", Is::Text),
+            ("update_count", Is::Count),
+            ("source_item_id", Is::Id),
+            ("target_item_id", Is::Id),
+        ],
+    );
 }
 
 /// A page (CONTRACT 1.7) of rows under `key`; gives the rows back.

@@ -48,27 +48,47 @@ async fn update(suite: &mut Suite, world: &World) {
             let local = Local::new(world).await;
             let body = json!({"action_id": local.action, "action_status": "accepted", "remarks": "Saturday at ten"});
             let answer = local.to.post(UPDATE).json(&body).send().await.expect(200);
-            exactly(&answer.body, &[("action_id", Is::Id), ("action_type", Is::Text), ("action_status", Is::Text), ("update_count", Is::Count)]);
+            exactly(
+                &answer.body,
+                &[
+                    ("action_id", Is::Id),
+                    ("action_type", Is::Text),
+                    ("action_status", Is::Text),
+                    ("update_count", Is::Count),
+                ],
+            );
             assert_eq!((&answer.body["action_status"], &answer.body["update_count"]), (&json!("accepted"), &json!(1)));
             assert!(answer.position() > 0);
             let row = local.from.action(&local.action).await.expect("the row");
-            assert_eq!((&row["action_status"], &row["update_count"], &row["remarks"]), (&json!("accepted"), &json!(1), &json!("Saturday at ten")));
+            assert_eq!(
+                (&row["action_status"], &row["update_count"], &row["remarks"]),
+                (&json!("accepted"), &json!(1), &json!("Saturday at ten"))
+            );
             let events = local.from.events(&local.action).await;
             events.iter().for_each(event);
-            assert_eq!(events[1]["event_payload"], json!({"subject": "math", "status": "accepted", "remark": "Saturday at ten"}));
+            assert_eq!(
+                events[1]["event_payload"],
+                json!({"subject": "math", "status": "accepted", "remark": "Saturday at ten"})
+            );
             assert_eq!(events[1]["remarks"], json!("Saturday at ten"));
         })
         .await;
     route
-        .case("without remarks the row keeps the earlier one; the event's is null, its payload says the default", async {
-            let local = Local::new(world).await;
-            let body = json!({"action_id": local.action, "action_status": "accepted", "remarks": "kept"});
-            let _first = local.to.post(UPDATE).json(&body).send().await.expect(200);
-            let _second = local.set(&local.to, "completed").await.expect(200);
-            assert_eq!(local.to.action(&local.action).await.expect("the row")["remarks"], json!("kept"));
-            let last = local.to.events(&local.action).await.pop().expect("an event");
-            assert_eq!((&last["remarks"], &last["event_payload"]["remark"]), (&json!(null), &json!("Action status set to completed")));
-        })
+        .case(
+            "without remarks the row keeps the earlier one; the event's is null, its payload says the default",
+            async {
+                let local = Local::new(world).await;
+                let body = json!({"action_id": local.action, "action_status": "accepted", "remarks": "kept"});
+                let _first = local.to.post(UPDATE).json(&body).send().await.expect(200);
+                let _second = local.set(&local.to, "completed").await.expect(200);
+                assert_eq!(local.to.action(&local.action).await.expect("the row")["remarks"], json!("kept"));
+                let last = local.to.events(&local.action).await.pop().expect("an event");
+                assert_eq!(
+                    (&last["remarks"], &last["event_payload"]["remark"]),
+                    (&json!(null), &json!("Action status set to completed"))
+                );
+            },
+        )
         .await;
     route
         .case("event_payload goes over the requirements; status and remark in it are dropped", async {

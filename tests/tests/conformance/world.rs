@@ -66,13 +66,11 @@ impl World {
             (Peer::start(courteous).await, Peer::start(courteous).await, Peer::start(scored).await);
         let [a_key, b_key, strict_key, keyed_key] =
             [&a_url, &b_url, &strict_url, &keyed.url()].map(|url| Signer::new(url));
-        let contract = contract()
-            .instance(MENTOR, &port::url(port::free()))
-            .instance(STUDENT, &a_url)
-            .instance(TUTOR, &b_url);
-        let contract = [&strict_url, &foreign.url(), &keyed.url()].into_iter().fold(contract, |contract, url| {
-            contract.instance(STUDENT, url).instance(TUTOR, url)
-        });
+        let contract =
+            contract().instance(MENTOR, &port::url(port::free())).instance(STUDENT, &a_url).instance(TUTOR, &b_url);
+        let contract = [&strict_url, &foreign.url(), &keyed.url()]
+            .into_iter()
+            .fold(contract, |contract, url| contract.instance(STUDENT, url).instance(TUTOR, url));
         let keys = [&a_key, &b_key, &strict_key, &keyed_key];
         let contract = contract.edit(|document| give_keys(document, &keys));
 
@@ -87,7 +85,8 @@ impl World {
         let strict = make("strict", &[STUDENT, TUTOR], &strict_url, &strict_key).await;
         let strict = strict.set("PEER_AUTH", "enforced").set("READ_YOUR_WRITES_TIMEOUT_MS", "200");
         let strict = strict.set("PEER_TIMEOUT_MS", "1000");
-        let (a, b, strict) = (Node::of(a, ports[0]).await, Node::of(b, ports[1]).await, Node::of(strict, ports[2]).await);
+        let (a, b, strict) =
+            (Node::of(a, ports[0]).await, Node::of(b, ports[1]).await, Node::of(strict, ports[2]).await);
 
         let (asha, maya, ravi) = (a.sign_up("asha").await, a.sign_up("maya").await, b.sign_up("ravi").await);
         let email = format!("{}@admin.example", Uuid::new_v4().simple());
@@ -224,10 +223,13 @@ pub fn performed(body: &Value) -> Value {
 }
 
 fn scored(_: &Received) -> Reply {
-    Reply::json(200, &json!({
-        "score": 7.5, "band": "high", "confidence": 0.8, "version": "1", "promptVersion": "3", "provider": "x",
-        "model": "y", "reasoning": "Same subject.", "extra": true,
-        "signals": [{"name": "subject", "impact": "positive", "summary": "Both name math."},
-                    {"name": "", "impact": "positive", "summary": "Nameless."}, {"name": "half"}]
-    }))
+    Reply::json(
+        200,
+        &json!({
+            "score": 7.5, "band": "high", "confidence": 0.8, "version": "1", "promptVersion": "3", "provider": "x",
+            "model": "y", "reasoning": "Same subject.", "extra": true,
+            "signals": [{"name": "subject", "impact": "positive", "summary": "Both name math."},
+                        {"name": "", "impact": "positive", "summary": "Nameless."}, {"name": "half"}]
+        }),
+    )
 }
