@@ -55,6 +55,15 @@ async fn send(world: &World, body: &Value) -> Answer {
 async fn batches(suite: &mut Suite, world: &World) {
     let mut route = suite.route("POST /api/v1/event/store/batch");
     route
+        .case("the capabilities event-batch and cursor are told", async {
+            let told = world.nobody().get("/.well-known/dpg-peer").send().await.expect(200);
+            let capabilities = told.body["capabilities"].as_array().expect("a list");
+            for capability in ["event-batch", "cursor"] {
+                assert!(capabilities.contains(&json!(capability)), "{capability}: {told}");
+            }
+        })
+        .await;
+    route
         .case("200: one result per event in order, and the contiguous mark over withdrawn numbers", async {
             let (epoch, item) = (Uuid::new_v4(), world.student().await);
             let good = world.event_from(&world.keyed.url(), &item);

@@ -49,9 +49,11 @@ pub async fn cases(suite: &mut Suite, _world: &World) {
         ("/api/auth/unified-otp/request".to_owned(), Some(json!({"email": "a@example.com"}))),
         ("/api/auth/unified-otp/check-user".to_owned(), Some(json!({"email": "a@example.com"}))),
     ] {
-        let shown = path.split('?').next().unwrap_or_default().to_owned();
+        let method = if body.is_some() { "POST" } else { "GET" };
+        let title = format!("{method} {}", path.split('?').next().unwrap_or_default());
+        let mut route = suite.route(&title);
         route
-            .case(format!("{shown} without the database: 503 SERVICE_UNAVAILABLE with Retry-After"), async {
+            .case("without the database: 503 SERVICE_UNAVAILABLE with Retry-After", async {
                 let asked = match &body {
                     Some(body) => asha.post(&path).json(body),
                     None => asha.get(&path),
@@ -61,6 +63,7 @@ pub async fn cases(suite: &mut Suite, _world: &World) {
             .await;
     }
     line.set(Fault::Pass).await;
+    let mut route = suite.route("1.2 errors");
     route
         .case("it recovers by itself", async {
             eventually("writes again", dpg_tests::log::SOON, || async {

@@ -31,11 +31,16 @@ pub async fn cases(suite: &mut Suite, world: &World) {
     route
         .case("a changed document is in force when the call answers, with the next version", async {
             let before = version().await;
-            let changed = world.contract.clone().edit(|document| document["x-season"] = json!("winter"));
+            let page = "http://new.example";
+            let changed = world.contract.clone().instance(STUDENT, page);
+            let changed = changed.edit(|document| document["x-season"] = json!("winter"));
+            let ask = async || nobody.get("/").header("origin", page).send().await.expect(200);
+            assert_eq!(ask().await.header("access-control-allow-origin"), None);
             world.a.instance.write_contract(&changed);
             let _answer = world.asha.post(PATH).send().await.expect(200);
             let told = nobody.get(&format!("/api/v1/network/schemas?network={NETWORK}")).send().await.expect(200);
             assert!(told.text.contains("winter"), "{told}");
+            assert_eq!(ask().await.header("access-control-allow-origin"), Some(page), "origins are frozen at boot");
             assert_eq!(version().await, before + 1);
         })
         .await;

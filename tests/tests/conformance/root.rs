@@ -54,7 +54,7 @@ pub async fn cases(suite: &mut Suite, world: &World) {
             assert_eq!(answer.body["public_keys"], json!([world.a_key.public()]));
             assert_eq!(answer.body["limits"], json!({"batch_events": 50, "batch_bytes": 262_144}));
             let told = answer.body["capabilities"].as_array().expect("a list");
-            for capability in ["event-batch", "status-forward", "idempotency-key", "cursor"] {
+            for capability in ["status-forward", "idempotency-key"] {
                 assert!(told.contains(&json!(capability)), "{capability}: {answer}");
             }
         })
