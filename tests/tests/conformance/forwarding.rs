@@ -153,23 +153,23 @@ async fn update(suite: &mut Suite, world: &World) {
     let mut route = suite.route("POST /api/v1/action/update-status");
     route
         .case("forwarded to a peer of our make: 200, no position; both ends tell one story", async {
-            let scene = world.connected("connect").await;
-            let body = json!({"action_id": scene.action, "action_status": "cancelled", "remarks": "Found someone"});
+            let action = world.connected("connect").await;
+            let body = json!({"action_id": action, "action_status": "cancelled", "remarks": "Found someone"});
             let answer = world.asha.post("/api/v1/action/update-status").json(&body).send().await.expect(200);
             assert_eq!((&answer.body["action_status"], &answer.body["update_count"]), (&json!("cancelled"), &json!(1)));
             assert_eq!((answer.header("dpg-position"), answer.header("dpg-projected")), (None, Some("false")));
-            arrives(&world.asha, &scene.action, 1).await;
-            let events = assert_same_story(&world.asha, &world.ravi, &scene.action).await;
+            arrives(&world.asha, &action, 1).await;
+            let events = assert_same_story(&world.asha, &world.ravi, &action).await;
             assert_eq!(events[1]["remarks"], json!("Found someone"));
         })
         .await;
     route
         .case("forwarded refusals are passed on: 409 INVALID_TRANSITION after an answer", async {
-            let scene = world.connected("connect").await;
-            let _answered = world.ravi.update_status(&scene.action, "accepted").send().await.expect(200);
-            let answer = world.asha.update_status(&scene.action, "cancelled").send().await;
+            let action = world.connected("connect").await;
+            let _answered = world.ravi.update_status(&action, "accepted").send().await.expect(200);
+            let answer = world.asha.update_status(&action, "cancelled").send().await;
             assert_eq!((answer.status, answer.code()), (409, "INVALID_TRANSITION"), "{answer}");
-            let answer = world.asha.update_status(&scene.action, "completed").send().await;
+            let answer = world.asha.update_status(&action, "completed").send().await;
             assert_eq!((answer.status, answer.code()), (403, "TARGET_ITEM_NOT_OWNED"), "{answer}");
         })
         .await;

@@ -236,7 +236,7 @@ async fn operate(world: &World, path: &str, body: Option<Value>) -> Answer {
 
 async fn verbs(suite: &mut Suite, world: &World) {
     let lane = json!({"instance_url": world.a_url(), "network": NETWORK});
-    let _scene = world.connected("connect").await;
+    let _action = world.connected("connect").await;
     for (verb, state) in [("pause", "paused"), ("resume", "ready"), ("probe", "")] {
         let title = format!("POST /api/v1/admin/peers/{verb}");
         let mut route = suite.route(&title);

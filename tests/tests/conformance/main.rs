@@ -9,6 +9,7 @@ mod actions;
 mod auth_codes;
 mod auth_keys;
 mod auth_passwords;
+mod auth_sessions;
 mod catalogue;
 mod conventions;
 mod cors;
@@ -78,6 +79,7 @@ async fn run(suite: &mut Suite) {
         conventions,
         root,
         auth_codes,
+        auth_sessions,
         auth_passwords,
         auth_keys,
         items,

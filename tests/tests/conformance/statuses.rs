@@ -160,8 +160,8 @@ async fn lifecycle(suite: &mut Suite, world: &World) {
     let mut route = suite.route("5.2 who may set which status");
     route
         .case("with a lifecycle: listed transitions only, by whom they name", async {
-            let scene = world.connected(ENROL).await;
-            let set = async |status: &str| world.ravi.update_status(&scene.action, status).send().await;
+            let action = world.connected(ENROL).await;
+            let set = async |status: &str| world.ravi.update_status(&action, status).send().await;
             set("cancelled").await.expect_error(403, "TARGET_ITEM_NOT_OWNED");
             set("completed").await.expect_error(409, "INVALID_TRANSITION");
             let _accepted = set("accepted").await.expect(200);
@@ -207,8 +207,8 @@ async fn refusals(suite: &mut Suite, world: &World) {
         .await;
     route
         .case("400 INVALID_ACTION_EVENT: too large to be mirrored", async {
-            let scene = world.connected("connect").await;
-            let body = json!({"action_id": scene.action, "action_status": "accepted", "event_payload": {"room": "x".repeat(1_047_000)}});
+            let action = world.connected("connect").await;
+            let body = json!({"action_id": action, "action_status": "accepted", "event_payload": {"room": "x".repeat(1_047_000)}});
             let answer = world.ravi.post(UPDATE).json(&body).send().await;
             answer.expect_error(400, "INVALID_ACTION_EVENT");
         })

@@ -120,13 +120,13 @@ impl World {
         self.ravi.create_tutor("Ravi").await
     }
 
-    /// A new `connect` from Asha to Ravi, known on both sides. Gives its id.
-    pub async fn connected(&self, action_type: &str) -> Scene {
+    /// A new action from Asha to Ravi, known on both sides. Gives its id.
+    pub async fn connected(&self, action_type: &str) -> String {
         let (source, target) = (self.student().await, self.tutor().await);
         let answer = self.asha.perform_as(action_type, &source, &target).send().await.expect(201);
         let action = answer.text_at("action_id");
         log::arrives(&self.asha, &action, 0).await;
-        Scene { action, source, target }
+        action
     }
 
     /// An item at a peer, as references name it.
@@ -148,16 +148,6 @@ impl World {
                "source_item": reference(source), "target_item": self.item_at(origin, TUTOR),
                "event_payload": {"subject": "math", "status": "created", "remark": "said"}})
     }
-}
-
-/// An action between two items.
-pub struct Scene {
-    /// Its id.
-    pub action: String,
-    /// The source item as its owner sees it.
-    pub source: Value,
-    /// The target item as its owner sees it.
-    pub target: Value,
 }
 
 /// The harness's contract with a lifecycle, an action between students, a dead domain and an empty one.

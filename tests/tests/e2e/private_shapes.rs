@@ -1,12 +1,14 @@
-//! A schema with a private field of every shape that CONTRACT 8.6 names, a state that fills each with a marker of its own,
-//! and an ear at Redis.
+//! What the private sweep needs: a schema with a private field of every shape that CONTRACT 8.6 names, a state that fills
+//! each with a marker of its own, a peer that takes everything, and an ear at Redis.
 
+use dpg_tests::peer::{Received, Reply};
 use dpg_tests::required;
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 /// One property per shape.
 pub(crate) fn schema() -> Value {
@@ -108,6 +110,27 @@ pub(crate) fn state(secret: &str, given: &str, public: &str) -> Value {
         "x_root": mark("root pattern"), "from_all": mark("from all"), "from_then": mark("from then"),
         "from_else": mark("from else")
     })
+}
+
+/// A peer of another make that has nothing and refuses nothing.
+pub(crate) fn courteous(request: &Received) -> Reply {
+    let body = &request.body;
+    match request.line.as_str() {
+        line if line.contains("count_local") => Reply::json(200, &json!({"count": 0})),
+        line if line.contains("event/store") => Reply::json(
+            201,
+            &json!({"event_id": Uuid::new_v4(),
+            "action_id": body["action_id"], "action_type": body["action_type"],
+            "action_status": body["action_status"], "update_count": body["update_count"]}),
+        ),
+        line if line.contains("network/action/perform") => Reply::json(
+            201,
+            &json!({"action_id": Uuid::new_v4(),
+            "action_type": body["action_type"], "action_status": "created", "update_count": 0,
+            "source_item_id": body["source_item"]["item_id"], "target_item_id": body["target_item"]["item_id"]}),
+        ),
+        _ => Reply::json(404, &json!({"error": "NOT_FOUND", "message": "no"})),
+    }
 }
 
 /// What Redis is told while a test runs.

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use dpg_tests::log::{arrives, projected};
 use dpg_tests::network::{CONNECT, NETWORK, PROFILE, STUDENT, TUTOR, reference};
-use dpg_tests::peer::{Peer, Received, Reply};
+use dpg_tests::peer::Peer;
 use dpg_tests::record::{Exchange, Tape};
 use dpg_tests::{Client, Contract, Instance, Node, TestDatabase, User, port};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::private_shapes::{monitor, schema, state};
+use crate::private_shapes::{courteous, monitor, schema, state};
 
 const ADMIN_KEY: &str = "the operator's own key";
 
@@ -82,26 +82,6 @@ fn fill(document: &mut Value) {
     let mut local = interaction.clone();
     local["to_domain"] = json!(STUDENT);
     document["actions"][CONNECT]["interactions"].as_array_mut().expect("a list").push(local);
-}
-
-fn courteous(request: &Received) -> Reply {
-    let body = &request.body;
-    match request.line.as_str() {
-        line if line.contains("count_local") => Reply::json(200, &json!({"count": 0})),
-        line if line.contains("event/store") => Reply::json(
-            201,
-            &json!({"event_id": Uuid::new_v4(),
-            "action_id": body["action_id"], "action_type": body["action_type"],
-            "action_status": body["action_status"], "update_count": body["update_count"]}),
-        ),
-        line if line.contains("network/action/perform") => Reply::json(
-            201,
-            &json!({"action_id": Uuid::new_v4(),
-            "action_type": body["action_type"], "action_status": "created", "update_count": 0,
-            "source_item_id": body["source_item"]["item_id"], "target_item_id": body["target_item"]["item_id"]}),
-        ),
-        _ => Reply::json(404, &json!({"error": "NOT_FOUND", "message": "no"})),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
