@@ -18,6 +18,9 @@ pub async fn cases(suite: &mut Suite, world: &World) {
     off(suite, world).await;
 }
 
+/// What a case makes wrong in a signature.
+type Change = fn(&mut Signature);
+
 async fn signatures(suite: &mut Suite, world: &World) {
     let mut route = suite.route("2.5 peer signatures");
     let target = world.tutor().await;
@@ -39,7 +42,7 @@ async fn signatures(suite: &mut Suite, world: &World) {
             let _made = world.keyed_key.post_with(world.b_url(), PERFORM, &body, how).await.expect(201);
         })
         .await;
-    let wrong: [(&str, fn(&mut Signature)); 14] = [
+    let wrong: [(&str, Change); 14] = [
         ("a wrong signature", |how| how.broken = true),
         ("another body's digest", |how| how.digested = Some("{}".to_owned())),
         ("older than 300 s", |how| how.age = -310),

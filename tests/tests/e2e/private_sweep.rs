@@ -123,6 +123,7 @@ async fn a_marker_in_every_private_field_is_seen_by_its_owner_alone() {
         }
     }
     let commands = redis.stop().await;
+    assert!(commands.contains(&sweep.public), "no page went to Redis: the search shows nothing");
     for mark in [&sweep.secret, &sweep.given] {
         assert!(!commands.contains(mark.as_str()), "Redis was given a private value");
     }
