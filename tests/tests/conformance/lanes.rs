@@ -105,7 +105,7 @@ async fn batches(suite: &mut Suite, world: &World) {
                 );
                 assert_eq!(
                     send(world, &batch(world, &epoch, &[], &[2])).await.expect(200).body["high_water"],
-                    json!(2)
+                    json!(3)
                 );
                 assert_eq!(
                     send(world, &batch(world, &Uuid::new_v4(), &[], &[])).await.expect(200).body["high_water"],
