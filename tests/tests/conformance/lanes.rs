@@ -182,7 +182,7 @@ async fn status(suite: &mut Suite, world: &World) {
     route
         .case("200: this instance's lanes to the caller, by network", async {
             let answer = world.keyed_key.get(world.b_url(), STATUS).await.expect(200);
-            assert_eq!(answer.body["instance_url"], json!(world.b_url()));
+            assert_eq!(answer.body["instance_url"], json!(world.keyed.url()), "whose lanes these are");
             let lanes = answer.body["lanes"].as_array().expect("lanes");
             assert_eq!(lanes.len(), 1, "{answer}");
             keys(&lanes[0], LANE);
