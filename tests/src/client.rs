@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::network::{CONNECT, NETWORK, PROFILE, STUDENT, TUTOR, student_state, tutor_state};
+use crate::record::{self, Exchange};
 
 /// What an instance answered.
 #[derive(Debug, Clone)]
@@ -325,10 +326,22 @@ impl Request {
     pub async fn try_send(self) -> Result<Answer, String> {
         let request = self.label;
         let failed = |error: reqwest::Error| format!("{request}: {error:?}");
-        let response = self.builder.send().await.map_err(failed)?;
+        let (client, built) = self.builder.build_split();
+        let sent = built.map_err(failed)?;
+        let (method, url, asked) = (sent.method().to_string(), sent.url().clone(), sent.headers().clone());
+        let written = sent.body().and_then(reqwest::Body::as_bytes).map(<[u8]>::to_vec).unwrap_or_default();
+        let response = client.execute(sent).await.map_err(failed)?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.map_err(failed)?;
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Ok(Answer { request, status, headers, text, body })
+        let answer = Answer { request, status, headers, text, body };
+        record::note(|| Exchange {
+            method,
+            path: url[url::Position::BeforePath..].to_owned(),
+            headers: asked,
+            body: String::from_utf8_lossy(&written).into_owned(),
+            answer: answer.clone(),
+        });
+        Ok(answer)
     }
 }

@@ -13,6 +13,7 @@ pub mod pair;
 pub mod peer;
 pub mod port;
 pub mod proxy;
+pub mod record;
 pub mod redis;
 pub mod signature;
 pub mod wait;

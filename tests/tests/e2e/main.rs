@@ -23,6 +23,8 @@ mod ownership;
 mod pages;
 mod peer_faults;
 mod poison;
+mod private_shapes;
+mod private_sweep;
 mod races;
 mod redis;
 mod refetch;

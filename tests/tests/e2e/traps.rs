@@ -1,5 +1,39 @@
 //! Behaviours that earlier implementations of this contract show (its section 16), as far as one client and two instances
 //! of ours can meet them. Those that need a peer of another make are in `trap_peers`; the rest follow from other modules.
+//!
+//! | trap | proven by |
+//! |---|---|
+//! | 1 | `races` |
+//! | 2 | `races`, [`a_local_action_needs_no_way_to_our_own_url`] |
+//! | 3 | `mirroring` |
+//! | 4 | `kills::kill_9_of_the_instance_loses_nothing_that_was_acknowledged` |
+//! | 5, 6, 7 | `trap_peers::mirrored_events_are_stored_once_in_whatever_order_they_come` |
+//! | 8 | `ownership::nobody_performs_with_anothers_item` |
+//! | 9 | `ownership::nobody_sets_a_status_that_is_not_theirs_to_set` |
+//! | 10 | [`the_initiator_may_cancel_before_an_answer`], `mirroring::the_first_event_reaches_the_initiator_who_can_list_the_action` |
+//! | 11, 30, 33 | `trap_peers::a_peer_speaks_for_itself_alone`, `trap_peers::an_unregistered_instance_plants_no_action` |
+//! | 12, 16 | `trap_peers::a_targets_trouble_is_told_and_bounded` |
+//! | 13 | `trap_peers::a_retry_of_a_perform_whose_answer_was_lost_makes_no_second_action` |
+//! | 14 | [`a_local_action_needs_no_way_to_our_own_url`] |
+//! | 15 | [`only_statuses_of_the_contract_are_set`] |
+//! | 17, 18, 23 | [`a_patch_keeps_what_it_must_not_touch`] |
+//! | 19 | `refetch::writes_are_decided_by_the_new_contract_at_once` |
+//! | 20 | `bad_input`; the conformance suite's scalars, for every route its U+0000 |
+//! | 21, 22 | `private_sweep`, `resplit` |
+//! | 24 | `writes`, `pages`, `network_fetch::pages::pages_are_kept_and_a_write_here_shows_on_the_next` |
+//! | 25 | `network_fetch::partial` |
+//! | 26 | `network_fetch::garbage`, `network_fetch::partial` |
+//! | 27 | the conformance suite's `cache_ttl_seconds is capped`, unit tests of `network::fetch` |
+//! | 28 | `network_fetch::pages::an_instance_under_two_spellings_is_asked_and_counted_once` |
+//! | 29 | the conformance suite's filters and query strings |
+//! | 31 | `refetch::a_refetch_reaches_every_process_and_a_bad_contract_none` |
+//! | 32 | [`the_contract_is_told_whole_and_alike_names_live_side_by_side`], `contracts`, unit tests of `contract` |
+//! | 34 | `cors`; the conformance suite's refetch, for origins that come with a new contract |
+//! | 35 | `trap_peers::only_the_peers_application_ends_a_delivery` |
+//! | 36 | [`api_keys_decide_alone`] |
+//! | 37, 38 | [`signing_in_proves_one_identifier_and_signing_out_ends_it`], `auth` |
+//! | 39 | the same, [`redis_is_optional`], `redis` |
+//! | 40 | [`the_contract_is_told_whole_and_alike_names_live_side_by_side`] |
 
 use dpg_tests::log::{arrives, assert_same_story};
 use dpg_tests::network::{CONNECT, NETWORK, PROFILE, STUDENT, TUTOR, student_state};

@@ -13,12 +13,12 @@ use crate::app::App;
 use crate::auth::{self, Caller, Role, Via};
 use crate::commands::item::{NewItem, create};
 use crate::commands::payload::{ItemPayload, parse, timestamp};
+use crate::http::ApiError;
 use crate::http::body::read_json;
 use crate::http::coordinates::Coordinates;
 use crate::http::fields::collect;
 use crate::http::headers::idempotency_key;
 use crate::http::scalars::{name, owner, value};
-use crate::http::{ApiError, Fault};
 use crate::network::held::private_half;
 use crate::writes::{Answer, Keyed, OF_ITEMS, Tried, answer, keyed};
 
@@ -80,11 +80,7 @@ async fn owner_of(app: &App, caller: &Caller, created_by: Option<String>) -> Res
             Err(ApiError::new(StatusCode::FORBIDDEN, "FORBIDDEN_CREATED_BY", message))
         }
         Some(owner) if auth::user_exists(&app.database, &owner).await? => Ok(owner),
-        Some(_) => {
-            let fault = Fault::new("/created_by", "names no user here");
-            let refusal = ApiError::new(StatusCode::BAD_REQUEST, "INVALID_REFERENCE", "created_by names no user here.");
-            Err(refusal.with_details(vec![fault]))
-        }
+        Some(_) => Err(ApiError::new(StatusCode::BAD_REQUEST, "INVALID_REFERENCE", "created_by names no user here.")),
     }
 }
 
