@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::operation::{Operation, Tier};
 use super::super::parameters::{paging, path, query};
-use super::super::schemas::{list, object, one, page, schema};
+use super::super::schemas::{list, object, page, schema};
 use super::peers::{lane, parked};
 
 pub(super) fn operations() -> Vec<Operation> {
