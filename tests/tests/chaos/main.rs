@@ -22,9 +22,9 @@ use writers::{Told, Writers};
 
 const ROUNDS: usize = 200;
 /// Calls that people make under one fault.
-const CALLS: usize = 12;
+const CALLS: usize = 8;
 /// They wait no longer under a fault: most of them are made to cost time.
-const LONGEST: Duration = Duration::from_secs(3);
+const LONGEST: Duration = Duration::from_millis(800);
 
 /// What a line may do for a round. Not among them: JSON refusals, which park events until an operator has looked.
 const FAULTS: [Fault; 17] = [
