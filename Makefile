@@ -16,9 +16,9 @@ demo: setup ## Two instances, an action between them, an outage, and its repair 
 test: setup ## All tests, on servers of their own
 	@./deploy/test.sh
 
-bench: setup ## Rates and latencies, each beside a floor taken in the same run
+bench: setup ## Rates and latencies, each beside a floor taken in the same run (GROUP=mirror: those alone)
 	@$(CARGO) build --release --locked --package dpg-api --bin dpg --package dpg-tests --bin bench
-	@exec ./target/release/bench
+	@exec ./target/release/bench $(GROUP)
 
 lint: ## Formatting, lints, dependencies
 	$(CARGO) fmt --all --check

@@ -1,8 +1,8 @@
 //! The benchmark: every figure beside a floor that is taken in the same run, on the same machine and the same Postgres.
 //!
-//! `make bench`, or `cargo run --release -p dpg-tests --bin bench [append|create|pages|network]` beside a release build of `dpg`. It runs
-//! a Postgres of its own with default, durable settings; `DPG_BENCH_POSTGRES` names another one. Load generator, server
-//! and Postgres share the machine.
+//! `make bench`, or `cargo run --release -p dpg-tests --bin bench [GROUP]` beside a release build of `dpg`; the groups are
+//! append, create, pages, network, mirror, isolation and waiting. It runs a Postgres of its own with default, durable
+//! settings; `DPG_BENCH_POSTGRES` names another one. Load generator, server and Postgres share the machine.
 
 #[path = "bench/append.rs"]
 mod append;
@@ -10,14 +10,24 @@ mod append;
 mod create;
 #[path = "bench/figures.rs"]
 mod figures;
+#[path = "bench/holder.rs"]
+mod holder;
 #[path = "bench/instance.rs"]
 mod instance;
+#[path = "bench/isolation.rs"]
+mod isolation;
 #[path = "bench/load.rs"]
 mod load;
+#[path = "bench/mirror.rs"]
+mod mirror;
 #[path = "bench/network.rs"]
 mod network;
 #[path = "bench/pages.rs"]
 mod pages;
+#[path = "bench/receiver.rs"]
+mod receiver;
+#[path = "bench/waiting.rs"]
+mod waiting;
 
 use dpg_tests::Cluster;
 
@@ -46,5 +56,14 @@ async fn main() {
     }
     if wanted("network") {
         network::run(&admin).await;
+    }
+    if wanted("mirror") {
+        mirror::run(&admin).await;
+    }
+    if wanted("isolation") {
+        isolation::run(&admin).await;
+    }
+    if wanted("waiting") {
+        waiting::run(&admin).await;
     }
 }

@@ -12,6 +12,7 @@ mod fuzz;
 mod harness;
 mod health;
 mod idempotency;
+mod isolation;
 mod kills;
 mod limits;
 mod match_score;

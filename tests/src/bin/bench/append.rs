@@ -11,7 +11,7 @@ use dpg_eventstore::{
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
-use crate::figures::{Figures, MEASURE, connect, fresh_database};
+use crate::figures::{Figures, MEASURE, connect, fresh_database, rate_row};
 
 /// About one kilobyte.
 fn payload() -> Box<RawValue> {
@@ -25,14 +25,15 @@ fn payload() -> Box<RawValue> {
 pub async fn run(admin: &str) {
     println!("append, ~1 KB events, durable");
     let floor = floor(admin).await;
-    println!("{:<34} {floor:>9.0}/s   (rows, 100 per insert, one connection)", "floor: bare unnest insert");
+    rate_row("floor: bare unnest insert", floor, "(rows, 100 per insert, one connection)");
     for writers in [1, 16, 64, 256] {
         let figures = appends(admin, writers).await;
         figures.row(&format!("append, {writers} writers"), &format!("{:.2} of the floor", figures.rate() / floor));
     }
 }
 
-async fn floor(admin: &str) -> f64 {
+/// Rows a second of a bare insert into a table with the log's primary key.
+pub async fn floor(admin: &str) -> f64 {
     let client = connect(&fresh_database(admin, "dpg_bench_floor").await).await;
     client
         .batch_execute(

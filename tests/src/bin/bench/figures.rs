@@ -29,9 +29,14 @@ pub struct Figures {
 }
 
 impl Figures {
-    pub fn new(mut latencies: Vec<Duration>, started: Instant) -> Self {
+    pub fn new(latencies: Vec<Duration>, started: Instant) -> Self {
+        Self::over(latencies, started.elapsed())
+    }
+
+    /// The same for a load whose time was set beforehand.
+    pub fn over(mut latencies: Vec<Duration>, took: Duration) -> Self {
         latencies.sort_unstable();
-        Self { latencies, took: started.elapsed() }
+        Self { latencies, took }
     }
 
     pub fn rate(&self) -> f64 {
@@ -52,4 +57,9 @@ impl Figures {
             self.percentile(99)
         );
     }
+}
+
+/// A rate without latencies.
+pub fn rate_row(what: &str, rate: f64, beside: &str) {
+    println!("{what:<34} {rate:>9.0}/s   {beside}");
 }

@@ -29,7 +29,7 @@ pub async fn run(admin: &str) {
         get(&format!("/api/v1/item/fetch?item_network={NETWORK}&item_domain={DOMAIN}&limit=20"), Some(&instance.key));
     cached(instance, "network page, cached", page, &floors).await;
     cached(instance, "own page, cached", own, &floors).await;
-    uncached(instance, postgres_floor(admin, instance).await).await;
+    uncached(instance, postgres_floor(instance).await).await;
     println!("resident memory, after: {} MiB", instance.resident_mib());
 }
 
@@ -118,9 +118,8 @@ pub async fn serve_bytes(file: &str) {
 }
 
 /// Median milliseconds of the bare query, prepared, over one connection.
-async fn postgres_floor(admin: &str, instance: &Instance) -> f64 {
-    let (server, _) = admin.rsplit_once('/').unwrap();
-    let client = connect(&format!("{server}/dpg_bench_{}", instance.port)).await;
+async fn postgres_floor(instance: &Instance) -> f64 {
+    let client = connect(&instance.database).await;
     let query = "select item_network, item_domain, item_type, item_id, item_instance_url, item_schema_url, item_state::text, \
                  item_latitude, item_longitude, created_by, created_at, updated_at, \
                  (select count from items_live.item_counts where item_network = $1 and item_domain = $2) \
