@@ -34,5 +34,6 @@ mod shutdown;
 mod stalls;
 mod trap_peers;
 mod traps;
+mod trust;
 mod workers;
 mod writes;
