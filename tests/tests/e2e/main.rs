@@ -30,6 +30,7 @@ mod redis;
 mod refetch;
 mod resplit;
 mod restores;
+mod retries;
 mod shutdown;
 mod stalls;
 mod trap_peers;
