@@ -19,6 +19,7 @@ mod mirroring;
 mod network_fetch;
 mod openapi;
 mod operator;
+mod outgoing;
 mod ownership;
 mod pages;
 mod peer_faults;

@@ -22,12 +22,13 @@ enum Route {
     Perform,
     UpdateStatus,
     StoreEvent,
+    StoreBatch,
     CountLocal,
     FetchLocal,
 }
 
-const ROUTES: [Route; 5] =
-    [Route::Perform, Route::UpdateStatus, Route::StoreEvent, Route::CountLocal, Route::FetchLocal];
+const ROUTES: [Route; 6] =
+    [Route::Perform, Route::UpdateStatus, Route::StoreEvent, Route::StoreBatch, Route::CountLocal, Route::FetchLocal];
 
 impl Route {
     fn path(self) -> &'static str {
@@ -35,6 +36,7 @@ impl Route {
             Self::Perform => "/api/v1/network/action/perform",
             Self::UpdateStatus => "/api/v1/network/action/update-status",
             Self::StoreEvent => "/api/v1/event/store",
+            Self::StoreBatch => "/api/v1/event/store/batch",
             Self::CountLocal => "/api/v1/network/item/count_local",
             Self::FetchLocal => "/api/v1/network/item/fetch_local",
         }
@@ -46,7 +48,7 @@ impl Route {
 
     /// Whether peers of another make never call it, so that unsigned calls are nobody's.
     fn only_signed(self) -> bool {
-        self == Self::UpdateStatus
+        matches!(self, Self::UpdateStatus | Self::StoreBatch)
     }
 
     /// What is answered to whom is believed.
@@ -144,6 +146,7 @@ impl Bed {
             Route::Perform => self.perform(claimed),
             Route::UpdateStatus => self.cancel(claimed, &self.perform(claimed)).await,
             Route::StoreEvent => self.event(claimed, &Uuid::new_v4()),
+            Route::StoreBatch => self.batch(claimed, &[self.event(claimed, &Uuid::new_v4())]),
             Route::CountLocal => json!({"item_network": NETWORK, "item_domain": TUTOR}),
             Route::FetchLocal => json!({"item_network": NETWORK, "item_domain": TUTOR, "limit": 5, "offset": 0}),
         }
@@ -177,6 +180,15 @@ impl Bed {
             "origin_instance_domain": claimed, "action_type": CONNECT, "action_id": action, "action_status": "created",
             "update_count": 0, "source_item": reference(&self.source), "target_item": item_at(claimed, TUTOR),
             "event_payload": {"subject": "math", "status": "created"}
+        })
+    }
+
+    /// The first events of a lane of theirs.
+    fn batch(&self, claimed: &str, events: &[Value]) -> Value {
+        let events: Vec<Value> = (1..).zip(events).map(|(seq, event)| json!({"seq": seq, "event": event})).collect();
+        json!({
+            "origin_instance_domain": claimed, "network": NETWORK, "destination": self.node.instance.url,
+            "epoch": Uuid::new_v4(), "events": events
         })
     }
 }

@@ -23,7 +23,11 @@ type Verdict = Result<(), (u16, &'static str)>;
 #[track_caller]
 fn assert_verdict(route: Route, what: &str, mode: Mode, answer: &Answer, verdict: Verdict) {
     match verdict {
-        Ok(()) => assert_eq!(answer.status, route.success(), "{mode:?} {route:?}, {what}: {answer}"),
+        Ok(()) => {
+            assert_eq!(answer.status, route.success(), "{mode:?} {route:?}, {what}: {answer}");
+            let outcome = &answer.body["results"][0]["outcome"];
+            assert!(route != Route::StoreBatch || outcome == "stored", "{mode:?} {route:?}, {what}: {answer}");
+        }
         Err((status, code)) => {
             let told = (answer.status, answer.code());
             assert_eq!(told, (status, code), "{mode:?} {route:?}, {what}: {answer}");
@@ -186,7 +190,7 @@ async fn claims(bed: &Bed, route: Route, mode: Mode) {
     assert_verdict(route, "of a stranger", mode, &strange.unsigned(bed).send().await, verdict);
     let answer = strange.signed(bed, one, |_| {}).send().await;
     assert_verdict(route, "of a stranger, signed by a peer", mode, &answer, Err(NOT_REGISTERED));
-    if route != Route::StoreEvent {
+    if matches!(route, Route::Perform | Route::UpdateStatus) {
         let answer = call(bed.body(route, &bed.tutors.url).await).signed(bed, &bed.tutors, |_| {}).send().await;
         assert_verdict(route, "of a domain that isn't theirs", mode, &answer, Err(NOT_REGISTERED));
     }

@@ -50,6 +50,26 @@ async fn an_action_is_told_about_by_its_own_instance_alone() {
         refused.expect_error(409, "EVENT_IDENTITY_CONFLICT");
     }
 
+    // Nor in a batch, whose events are judged one by one.
+    let mut theirs = taken(&bed.one.url, Some(&event["target_item"]));
+    let (own_id, held_id) = (bed.event(&bed.two.url, &Uuid::new_v4()), bed.event(&bed.two.url, &held));
+    let batch = bed.batch(&bed.two.url, &[taken(&bed.two.url, None), theirs.clone(), held_id, own_id]);
+    let answer = send(&bed, &bed.two, Route::StoreBatch, batch).await.expect(200);
+    let outcomes: Vec<(&Value, &Value)> = answer.body["results"]
+        .as_array()
+        .expect("results")
+        .iter()
+        .map(|result| (&result["outcome"], &result["error"]))
+        .collect();
+    let (rejected, stored, conflict) = (json!("rejected"), json!("stored"), json!("EVENT_IDENTITY_CONFLICT"));
+    let foreign = json!("INVALID_EVENT_REQUEST");
+    let expected = [(&rejected, &conflict), (&rejected, &foreign), (&rejected, &conflict), (&stored, &Value::Null)];
+    assert_eq!(outcomes, expected, "{answer}");
+    theirs["origin_instance_domain"] = json!(bed.two.url);
+    let batch = bed.batch(&bed.two.url, &[theirs]);
+    let answer = send(&bed, &bed.two, Route::StoreBatch, batch).await.expect(200);
+    assert_eq!(answer.body["results"][0]["error"], json!("EVENT_ORIGIN_MISMATCH"), "{answer}");
+
     projected(&bed.node.instance.database.client().await).await;
     let row = arrives(&bed.asha, &action.to_string(), 0).await;
     assert_eq!((&row["action_status"], &row["update_count"]), (&json!("created"), &json!(0)), "{row}");
