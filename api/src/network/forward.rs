@@ -175,7 +175,7 @@ impl Call<'_> {
             Ok(Heard::Refused(_) | Heard::Untouched(_)) => idempotency::give_up(&app.database, &key.scope).await?,
             Err(error) if error.known_unsent() => idempotency::give_up(&app.database, &key.scope).await?,
             Ok(Heard::DoneBefore | Heard::Unclear(_)) | Err(_) => {
-                idempotency::unknown(&app.database, &key.scope).await?
+                idempotency::unknown(&app.database, &key.scope).await?;
             }
         }
         self.answer_of(heard)

@@ -165,7 +165,7 @@ async fn retries_that_race_with_a_lost_call_make_one_action() {
         let before = bed.ravi.get("/api/v1/action/fetch").send().await.expect(200).body["meta"]["total"].clone();
         let key = format!("{fault:?}");
         let at_both = |number: usize| {
-            let caller = if number % 2 == 0 { bed.asha.at(&other.url()) } else { (*bed.asha).clone() };
+            let caller = if number.is_multiple_of(2) { bed.asha.at(&other.url()) } else { (*bed.asha).clone() };
             let request = caller.perform(&bed.source, &bed.target).header("idempotency-key", &key);
             async { request.send().await }
         };

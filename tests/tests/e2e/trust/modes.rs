@@ -17,6 +17,12 @@ enum Mode {
     Enforced,
 }
 
+/// Spoils the terms before they are signed.
+type Bend = fn(&mut dpg_tests::signer::Terms);
+
+/// Spoils a request after it was signed.
+type Change = Box<dyn Fn(Sending) -> Sending + Send>;
+
 /// What must become of a request: believed, or refused with this.
 type Verdict = Result<(), (u16, &'static str)>;
 
@@ -101,7 +107,7 @@ async fn forged(bed: &Bed, route: Route, mode: Mode) {
 async fn forgeries(bed: &Bed, route: Route) -> Vec<(&'static str, Sending)> {
     let one = &bed.one;
     let mut all = Vec::new();
-    let bends: [(&'static str, fn(&mut dpg_tests::signer::Terms)); 10] = [
+    let bends: [(&'static str, Bend); 10] = [
         ("expired", |terms| terms.created -= 310),
         ("from the future", |terms| terms.created += 310),
         ("made for another instance", |terms| terms.authority = "b.example.org".to_owned()),
@@ -124,7 +130,7 @@ async fn forgeries(bed: &Bed, route: Route) -> Vec<(&'static str, Sending)> {
 
     let another = of_one(bed, route).await.signed(bed, one, |_| {});
     let signature = another.headers.iter().find(|(name, _)| *name == "signature").expect("a signature").1.clone();
-    let changes: [(&'static str, Box<dyn Fn(Sending) -> Sending + Send>); 7] = [
+    let changes: [(&'static str, Change); 7] = [
         ("of another request", Box::new(move |request| request.header("signature", &signature))),
         ("of another body", Box::new(|request| Sending { text: format!("{} ", request.text), ..request })),
         ("without a digest", Box::new(|request| request.without("content-digest"))),
