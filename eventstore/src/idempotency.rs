@@ -145,6 +145,19 @@ pub async fn claim(
 /// As the database says.
 pub async fn finish(database: &Database, scope: &Scope, status: i32, answer: &Value) -> Result<(), ReadError> {
     let client = database.client().await?;
+    Ok(finish_in(&client, scope, status, answer).await?)
+}
+
+/// As [`finish`], on a connection of the caller's, who may be in a transaction.
+///
+/// # Errors
+/// As the database says.
+pub async fn finish_in(
+    client: &tokio_postgres::Client,
+    scope: &Scope,
+    status: i32,
+    answer: &Value,
+) -> Result<(), tokio_postgres::Error> {
     client
         .execute(
             "update idempotency set state = 'done', status = $4, answer = $5

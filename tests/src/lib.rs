@@ -16,6 +16,7 @@ pub mod proxy;
 pub mod record;
 pub mod redis;
 pub mod signature;
+pub mod signer;
 pub mod wait;
 
 pub use client::{Answer, Client, User};
@@ -26,6 +27,7 @@ pub use network::Contract;
 pub use pair::{Node, Pair};
 pub use proxy::{Fault, Proxy};
 pub use redis::RedisServer;
+pub use signer::Signer;
 pub use wait::eventually;
 
 /// The value of a variable that `make test` sets. A test without its servers fails; it is never skipped.

@@ -25,6 +25,7 @@ use crate::app::App;
 use crate::commands::action::StatusChange;
 use crate::commands::payload::{ItemRef, LoadedAction};
 use crate::http::ApiError;
+use crate::queries::mirrored::{FirstEvent, take_first_event};
 use crate::writes::{Answer, Keyed};
 
 const UPDATE_STATUS: &str = "/api/v1/network/action/update-status";
@@ -48,6 +49,8 @@ enum Heard {
     Refused(Answer),
     /// It did nothing, which our caller is told in our words.
     Untouched(ApiError),
+    /// It knows the key from before, when we handed over something else than now: it is done, the answer is not told.
+    DoneBefore,
     /// What it did can't be told.
     Unclear(ApiError),
 }
@@ -56,7 +59,7 @@ enum Heard {
 ///
 /// # Errors
 /// 502 and 504 of CONTRACT 4.9; 409 `IDEMPOTENCY_KEY_IN_PROGRESS`.
-pub async fn perform(app: &App, forward: Forward<'_>, asked: Asked) -> Result<Answer, ApiError> {
+pub async fn perform(app: &App, mut forward: Forward<'_>, asked: Asked) -> Result<Answer, ApiError> {
     let body = json!({
         "action_type": asked.action_type,
         "source_item": asked.source.item,
@@ -72,13 +75,17 @@ pub async fn perform(app: &App, forward: Forward<'_>, asked: Asked) -> Result<An
         status: StatusCode::CREATED,
         read: fields::<Performed>,
     };
-    if forward.resend
-        && !keeps_keys(app, &call).await
-        && let Some(answer) = settled(app, &forward, &asked).await?
-    {
-        return Ok(answer);
+    if forward.resend && !keeps_keys(app, &call).await {
+        if let Some(answer) = settled(app, &forward, &asked).await? {
+            return Ok(answer);
+        }
+        // It is on its way still: even if it comes to nothing certain meanwhile, this target is not sent it twice.
+        forward.resend = false;
     }
-    call.send(app, forward).await
+    match call.send(app, forward).await? {
+        Some(answer) => Ok(answer),
+        None => settled(app, &forward, &asked).await?.ok_or_else(timeout),
+    }
 }
 
 /// Passes on a source owner's status change to the instance that holds the action.
@@ -107,7 +114,7 @@ pub async fn update_status(
         status: StatusCode::OK,
         read: fields::<StatusSet>,
     };
-    call.send(app, forward).await
+    call.send(app, forward).await?.ok_or_else(timeout)
 }
 
 /// The body of CONTRACT 4.12.
@@ -133,7 +140,8 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn send(&self, app: &App, forward: Forward<'_>) -> Result<Answer, ApiError> {
+    /// `None` when it was done before, and the answer is not told.
+    async fn send(&self, app: &App, forward: Forward<'_>) -> Result<Option<Answer>, ApiError> {
         let Some(key) = forward.key else {
             let random = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>());
             return self.answer_of(self.exchange(app, &random).await);
@@ -145,7 +153,7 @@ impl Call<'_> {
                 Claimed::Free => {}
                 Claimed::Taken(record) => {
                     if let Some(answer) = self.await_other(app, key, record, deadline).await? {
-                        return Ok(answer);
+                        return Ok(Some(answer));
                     }
                 }
             }
@@ -157,7 +165,7 @@ impl Call<'_> {
     }
 
     /// Sends, and writes down what became of it.
-    async fn send_claimed(&self, app: &App, user: &str, key: &Keyed) -> Result<Answer, ApiError> {
+    async fn send_claimed(&self, app: &App, user: &str, key: &Keyed) -> Result<Option<Answer>, ApiError> {
         let heard = self.exchange(app, &derived_key(self.from, user, &key.scope.key)).await;
         match &heard {
             Ok(Heard::Done(answer)) => {
@@ -166,15 +174,18 @@ impl Call<'_> {
             // A refusal, or nothing was sent: a known outcome, and the key is free.
             Ok(Heard::Refused(_) | Heard::Untouched(_)) => idempotency::give_up(&app.database, &key.scope).await?,
             Err(error) if error.known_unsent() => idempotency::give_up(&app.database, &key.scope).await?,
-            Ok(Heard::Unclear(_)) | Err(_) => idempotency::unknown(&app.database, &key.scope).await?,
+            Ok(Heard::DoneBefore | Heard::Unclear(_)) | Err(_) => {
+                idempotency::unknown(&app.database, &key.scope).await?;
+            }
         }
         self.answer_of(heard)
     }
 
-    fn answer_of(&self, heard: Result<Heard, PeerError>) -> Result<Answer, ApiError> {
+    fn answer_of(&self, heard: Result<Heard, PeerError>) -> Result<Option<Answer>, ApiError> {
         match heard {
-            Ok(Heard::Done(answer)) => Answer::of(self.status, &answer),
-            Ok(Heard::Refused(answer)) => Ok(answer),
+            Ok(Heard::Done(answer)) => Answer::of(self.status, &answer).map(Some),
+            Ok(Heard::Refused(answer)) => Ok(Some(answer)),
+            Ok(Heard::DoneBefore) => Ok(None),
             Ok(Heard::Untouched(refusal) | Heard::Unclear(refusal)) => Err(refusal),
             Err(PeerError::Timeout) => Err(timeout()),
             Err(error) => {
@@ -206,6 +217,8 @@ impl Call<'_> {
             (403, Some(_)) if code.as_deref().is_some_and(|code| code.starts_with("PEER_")) => {
                 Heard::Untouched(refused(code.as_deref()))
             }
+            // Our caller's body is the same as before, or their key would have been refused here.
+            (422, Some(_)) if code.as_deref() == Some("IDEMPOTENCY_KEY_REUSED") => Heard::DoneBefore,
             (400..=499, Some(_)) => match passed_on(answer) {
                 Some(answer) => Heard::Refused(answer),
                 None => Heard::Unclear(unavailable()),
@@ -256,21 +269,15 @@ async fn settled(app: &App, forward: &Forward<'_>, asked: &Asked) -> Result<Opti
         Progress::Unknown => {}
         _ => return Ok(None),
     }
-    let found = crate::queries::mirrored::first_event(
-        &app.database,
-        &asked.action_type,
-        &asked.source.item,
-        &asked.target,
-        record.created_at,
-        &key.scope,
-    )
-    .await?;
-    match found {
-        Some(performed) => {
-            let status = StatusCode::CREATED;
-            idempotency::finish(&app.database, &key.scope, i32::from(status.as_u16()), &performed).await?;
-            Ok(Some(Answer::of(status, &performed)?))
-        }
+    let status = StatusCode::CREATED;
+    let wanted = FirstEvent {
+        action_type: &asked.action_type,
+        source: &asked.source.item,
+        target: &asked.target,
+        attempted_at: record.created_at,
+    };
+    match take_first_event(&app.database, wanted, &key.scope, i32::from(status.as_u16())).await? {
+        Some(performed) => Ok(Some(Answer::of(status, &performed)?)),
         None => Err(timeout()),
     }
 }

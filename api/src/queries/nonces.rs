@@ -1,4 +1,5 @@
-//! Nonces of signed writes, remembered for 600 seconds.
+//! Nonces of signed writes, remembered for as long as their signatures count: 600 seconds, and a minute more, because the
+//! signature's time and ours are compared by whole seconds, and this database has a clock of its own.
 
 use dpg_eventstore::Database;
 use dpg_eventstore::read::ReadError;
@@ -16,11 +17,11 @@ pub async fn remember(database: &Database, keyid: &str, nonce: &str) -> Result<b
     Ok(client.execute(&statement, &[&keyid, &nonce]).await? == 1)
 }
 
-/// Forgets what is older than 600 seconds; returns how many.
+/// Forgets those whose signature is too old by now; returns how many.
 ///
 /// # Errors
 /// As the database says.
 pub async fn prune(database: &Database) -> Result<u64, ReadError> {
-    let old = "select ctid from seen_nonces where seen_at < now() - interval '600 seconds' limit 10000";
+    let old = "select ctid from seen_nonces where seen_at < now() - interval '660 seconds' limit 10000";
     database.delete_in_batches(&format!("delete from seen_nonces where ctid = any (array({old}))")).await
 }

@@ -164,3 +164,61 @@ proptest! {
         prop_assert!(read.is_err(), "{:?}", read);
     }
 }
+
+/// RFC 9421, appendix B.2.6, with the key of B.1.4: the signature base, its signature, and both halves of the key.
+#[test]
+fn the_rfcs_vector_for_ed25519() {
+    let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF\n-----END PRIVATE KEY-----\n";
+    let key = PeerKey::parse(pem).unwrap();
+    assert_eq!(key.public_key(), PublicKey::parse("JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=").unwrap());
+    let headers = [
+        ("Host", "example.com"),
+        ("Date", "Tue, 20 Apr 2021 02:07:55 GMT"),
+        ("Content-Type", "application/json"),
+        ("Content-Length", "18"),
+    ];
+    let head = RequestHead {
+        method: "POST",
+        authority: "example.com",
+        path: "/foo",
+        query: Some("param=Value&Pet=dog"),
+        headers: &headers,
+    };
+    let input = concat!(
+        r#"("date" "@method" "@path" "@authority" "content-type" "content-length")"#,
+        r#";created=1618884473;keyid="test-key-ed25519""#
+    );
+    let (components, parameters) = structured::parse_inner_list(input).unwrap();
+    let base = signature_base(&head, &components, &parameters).unwrap();
+    assert_eq!(
+        base,
+        format!(
+            "\"date\": Tue, 20 Apr 2021 02:07:55 GMT\n\"@method\": POST\n\"@path\": /foo\n\"@authority\": example.com\n\
+             \"content-type\": application/json\n\"content-length\": 18\n\"@signature-params\": {input}"
+        )
+    );
+    let signature = ":wqcAqbmYJ2ji2glfAMaRy4gruYYnx2nEFN2HN6jrnDnQCK1u02Gb04v9EDgwUPiu4A0w6vuQv5lIp5WPpBKRCw==:";
+    let signature = structured::bytes(signature).unwrap();
+    assert!(key.public_key().verifies(base.as_bytes(), &signature));
+    assert_eq!(key.sign(base.as_bytes()), signature, "Ed25519 has one signature for one text");
+    assert!(!key.public_key().verifies(base.replace("POST", "PUT").as_bytes(), &signature));
+}
+
+/// RFC 9530: digests of its examples' body, with and without the line's end, and of nothing, which a GET covers.
+#[test]
+fn digests_are_those_of_the_rfc() {
+    for (body, digest) in [
+        ("{\"hello\": \"world\"}\n", "sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:"),
+        ("{\"hello\": \"world\"}", "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"),
+        ("", "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"),
+    ] {
+        assert_eq!(content_digest(body.as_bytes()), digest);
+        assert!(digest::matches(digest, body.as_bytes()));
+        let beside_another = format!("md5=:AAAA:, {digest}, sha-512=:AAAA:");
+        assert!(digest::matches(&beside_another, body.as_bytes()), "digests by other algorithms are passed over");
+        assert!(!digest::matches(digest, format!("{body} ").as_bytes()));
+    }
+    for nothing in ["", "sha-512=:AAAA:", "sha-256=AAAA", "sha-256=:AAAA:"] {
+        assert!(!digest::matches(nothing, b""), "{nothing:?}");
+    }
+}

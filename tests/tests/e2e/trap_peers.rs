@@ -13,17 +13,17 @@ use uuid::Uuid;
 const SOON: Duration = Duration::from_secs(60);
 
 /// A student instance of ours whose tutors live at a scripted peer.
-struct Abroad {
-    node: Node,
-    peer: Peer,
-    asha: User,
-    source: Value,
+pub(crate) struct Abroad {
+    pub(crate) node: Node,
+    pub(crate) peer: Peer,
+    pub(crate) asha: User,
+    pub(crate) source: Value,
     /// An item at the peer, as the peer names it.
-    target: Value,
+    pub(crate) target: Value,
 }
 
 impl Abroad {
-    async fn start(settings: impl FnOnce(Instance) -> Instance) -> Self {
+    pub(crate) async fn start(settings: impl FnOnce(Instance) -> Instance) -> Self {
         let peer = Peer::start(|_| Reply::json(404, &json!({"error": "NOT_FOUND", "message": "no"}))).await;
         let port = port::free();
         let url = port::url(port);
@@ -38,7 +38,7 @@ impl Abroad {
     }
 
     /// A mirrored event as the peer would send it.
-    fn event(&self, action: &Uuid, update_count: i64, status: &str) -> Value {
+    pub(crate) fn event(&self, action: &Uuid, update_count: i64, status: &str) -> Value {
         json!({
             "origin_instance_domain": self.peer.url(), "action_type": CONNECT, "action_id": action,
             "action_status": status, "update_count": update_count,
@@ -51,7 +51,7 @@ impl Abroad {
     }
 
     /// Sends it without any credentials, as existing peers do.
-    async fn store(&self, event: &Value) -> Answer {
+    pub(crate) async fn store(&self, event: &Value) -> Answer {
         self.node.process.client().post("/api/v1/event/store").json(event).send().await
     }
 

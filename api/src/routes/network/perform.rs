@@ -52,7 +52,7 @@ pub(super) async fn handle(app: App, request: HttpRequest, payload: Payload) -> 
     };
     credentials.judge_write(&app, &request, claim).await?;
     let claimed = registered(&app, &body)?;
-    let key = Keyed::of(key, &claimed, ROUTE, &json)?;
+    let key = Keyed::of(key, instance_url(&claimed)?.normalised(), ROUTE, &json)?;
     let metadata = Metadata { origin: Some(claimed.clone()), ..app.metadata(&request, None) };
     let write = || async { perform_here(&app, asked(&app, &body, &claimed)?, key.as_ref(), metadata).await };
     let performed = keyed(&app, key.as_ref(), write, |record| resume(&app, record)).await?;
