@@ -229,7 +229,9 @@ async fn run_on(
     let log = rooms.appender()?;
     let app = rooms.app(role, contacts, contract_versions, log.clone(), stop.clone())?;
     let http = HttpMetrics::register(&app.metrics).map_err(setting("metrics clash"))?;
-    let served = server::run(app, http, role.api, stop).await;
+    let served = server::run(app, http, role.api, stop.clone()).await;
+    // A port that can't be had ends the rooms, too.
+    stop.cancel();
     // The API has stopped first: what it has written is durable, gets folded and, if that is quick, delivered.
     let drained = tokio::time::timeout(DRAIN, async {
         log.drain().await;
