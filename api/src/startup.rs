@@ -163,7 +163,7 @@ impl dpg_mirror::Registry for Registered {
     fn url(&self, network: &str, destination: &str) -> Option<Url> {
         let destination = InstanceUrl::parse(destination).ok()?;
         let contracts = self.0.get();
-        contracts.registered_anywhere(network, &destination).and_then(|instance| Url::parse(instance.url.as_str()).ok())
+        contracts.called(network, &destination).and_then(|instance| Url::parse(instance.url.as_str()).ok())
     }
 }
 

@@ -89,11 +89,11 @@ async fn check_address(
     }
     let contracts = contract_in_force(config, database).await?;
     let lanes = operator::lanes(database, Some(old.as_str())).await?;
-    match lanes.iter().find(|lane| !contracts.is_registered(&lane.key.network, new)) {
+    match lanes.iter().find(|lane| contracts.called(&lane.key.network, new).is_none()) {
         None => Ok(()),
         Some(lane) => {
             let network = &lane.key.network;
-            Err(format!("the contract of {network} registers no instance at {new}: have it loaded first").into())
+            Err(format!("the contract of {network} registers no instance at {new}: have one loaded that does").into())
         }
     }
 }

@@ -2,9 +2,11 @@
 //! taken, and metrics that say how each peer's lane stands.
 
 use dpg_tests::log::{SOON, arrives, assert_same_story};
-use dpg_tests::network::{NETWORK, STUDENT, TUTOR};
+use dpg_tests::network::{CONNECT, NETWORK, PROFILE, STUDENT, TUTOR, tutor_state};
 use dpg_tests::pair::{PairOptions, Scene};
-use dpg_tests::{Client, Contract, Fault, Instance, Node, Pair, Process, Role, eventually, port};
+use dpg_tests::{
+    Client, Contract, Fault, Instance, Node, Pair, PeerKey, Process, Role, TestDatabase, eventually, port,
+};
 use serde_json::json;
 
 const REFUSAL: &str = "HTTP/1.1 422 Unprocessable\r\ncontent-type: application/json\r\ncontent-length: 42\r\nconnection: close\r\n\r\n{\"error\":\"NOT_TODAY\",\"message\":\"Not now.\"}";
@@ -81,6 +83,45 @@ async fn what_is_owed_follows_a_peer_to_its_new_address() {
     let events = assert_same_story(&asha, &scene.ravi, &scene.action).await;
     assert_eq!(events.len(), 4);
     moved.verify().await;
+    tutor.verify().await;
+}
+
+/// The source's instance stands in its own network's contract alone, the target's in the other's; both load both.
+#[tokio::test]
+async fn an_action_into_another_network_is_mirrored_back() {
+    const OTHER: &str = "evening_school";
+    let (student_port, tutor_port) = (port::free(), port::free());
+    let (student_url, tutor_url) = (port::url(student_port), port::url(tutor_port));
+    let keys = [PeerKey::make(), PeerKey::make()];
+    let here = Contract::new().instance(STUDENT, &student_url).edit(|document| {
+        document["instances"][0]["public_key"] = json!(keys[0].public);
+    });
+    let there = Contract::new().instance(TUTOR, &tutor_url).edit(|document| {
+        document["id"] = json!(OTHER);
+        document["instances"][0]["public_key"] = json!(keys[1].public);
+        document["actions"][CONNECT]["interactions"][0]["from_network"] = json!(NETWORK);
+    });
+    let both = Contract::from(json!([here.document(), there.document()]));
+    let student = Instance::new("student", &[STUDENT], &student_url, TestDatabase::create().await, &both)
+        .set("PEER_PRIVATE_KEY", &keys[0].private);
+    let tutor = Instance::new("tutor", &[TUTOR], &tutor_url, TestDatabase::create().await, &both)
+        .set("PEER_PRIVATE_KEY", &keys[1].private)
+        .set("SERVED_DOMAINS", &format!("{OTHER}/{TUTOR}"));
+    let (student, tutor) = (Node::of(student, student_port).await, Node::of(tutor, tutor_port).await);
+    let (asha, ravi) = (student.sign_up("asha").await, tutor.sign_up("ravi").await);
+    let source = asha.create_student("Asha").await;
+    let body =
+        json!({"item_network": OTHER, "item_domain": TUTOR, "item_type": PROFILE, "item_state": tutor_state("Ravi")});
+    let target = ravi.post("/api/v1/item/create").json(&body).send().await.expect(201).body;
+    let action = asha.perform(&source, &target).send().await.expect(201).text_at("action_id");
+    arrives(&asha, &action, 0).await;
+    let _set = ravi.update_status(&action, "pending").send().await.expect(200);
+    arrives(&asha, &action, 1).await;
+    let events = assert_same_story(&asha, &ravi, &action).await;
+    assert_eq!((events.len(), &events[1]["partition_network"]), (2, &json!(OTHER)));
+    let (_, text) = run(&tutor.instance, &["peers"]).await;
+    assert!(text.contains(OTHER) && text.contains("ready"), "{text}");
+    student.verify().await;
     tutor.verify().await;
 }
 
