@@ -86,6 +86,18 @@ async fn what_is_owed_follows_a_peer_to_its_new_address() {
     tutor.verify().await;
 }
 
+/// Calls go to registered instances only, however well we knew the others.
+#[tokio::test]
+async fn a_target_that_has_left_the_contract_is_not_called_any_more() {
+    let pair = Pair::with(PairOptions { signed: true, ..PairOptions::default() }).await;
+    let scene = Scene::of_pair(&pair).await;
+    pair.student.instance.write_contract(&Contract::new().instance(STUDENT, &pair.student.instance.url));
+    let _left = scene.asha.post("/api/v1/network/refetch_schemas").send().await.expect(200);
+    let refused = scene.asha.update_status(&scene.action, "cancelled").send().await;
+    refused.expect_error(502, "TARGET_INSTANCE_UNAVAILABLE");
+    assert_eq!(scene.ravi.action(&scene.action).await.expect("the action")["action_status"], "created");
+}
+
 /// The source's instance stands in its own network's contract alone, the target's in the other's; both load both.
 #[tokio::test]
 async fn an_action_into_another_network_is_mirrored_back() {
@@ -119,6 +131,11 @@ async fn an_action_into_another_network_is_mirrored_back() {
     arrives(&asha, &action, 1).await;
     let events = assert_same_story(&asha, &ravi, &action).await;
     assert_eq!((events.len(), &events[1]["partition_network"]), (2, &json!(OTHER)));
+    let withdrawn = asha.perform(&source, &target).send().await.expect(201).text_at("action_id");
+    arrives(&asha, &withdrawn, 0).await;
+    let _set = asha.update_status(&withdrawn, "cancelled").send().await.expect(200);
+    arrives(&asha, &withdrawn, 1).await;
+    assert_same_story(&asha, &ravi, &withdrawn).await;
     let (_, text) = run(&tutor.instance, &["peers"]).await;
     assert!(text.contains(OTHER) && text.contains("ready"), "{text}");
     student.verify().await;
