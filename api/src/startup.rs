@@ -163,7 +163,7 @@ impl dpg_mirror::Registry for Registered {
     fn url(&self, network: &str, destination: &str) -> Option<Url> {
         let destination = InstanceUrl::parse(destination).ok()?;
         let contracts = self.0.get();
-        contracts.registered_anywhere(network, &destination).and_then(|instance| Url::parse(instance.url.as_str()).ok())
+        contracts.called(network, &destination).and_then(|instance| Url::parse(instance.url.as_str()).ok())
     }
 }
 
@@ -229,7 +229,9 @@ async fn run_on(
     let log = rooms.appender()?;
     let app = rooms.app(role, contacts, contract_versions, log.clone(), stop.clone())?;
     let http = HttpMetrics::register(&app.metrics).map_err(setting("metrics clash"))?;
-    let served = server::run(app, http, role.api, stop).await;
+    let served = server::run(app, http, role.api, stop.clone()).await;
+    // A port that can't be had ends the rooms, too.
+    stop.cancel();
     // The API has stopped first: what it has written is durable, gets folded and, if that is quick, delivered.
     let drained = tokio::time::timeout(DRAIN, async {
         log.drain().await;

@@ -29,7 +29,7 @@ pub enum OperatorError {
         /// Its state.
         state: State,
     },
-    /// `since_seq` is beyond the lane's last number: 400 `VALIDATION_ERROR` at `/since_seq`.
+    /// `since_seq` is not from 1 to the lane's last number: 400 `VALIDATION_ERROR` at `/since_seq`.
     #[error("the lane has no event with that number")]
     BeyondLastSeq,
     /// The event in the log can't be read.

@@ -127,15 +127,24 @@ fn has_answered(error: &RedisError) -> bool {
 /// Makes a connection whenever there is none.
 async fn keep_connected(client: Client, link: Arc<watch::Sender<Option<Link>>>, metrics: CacheMetrics) {
     let mut losses = link.subscribe();
+    // Of a loss, those who asked have told.
+    let mut told = false;
     for number in 0.. {
         let connection = loop {
             match connect(&client).await {
                 Ok(connection) => break connection,
-                Err(error) => tracing::debug!(error = %Chain(&error), "Redis can't be reached"),
+                Err(error) if std::mem::replace(&mut told, true) => {
+                    tracing::debug!(error = %Chain(&error), "Redis still can't be reached");
+                }
+                Err(error) => {
+                    let error = Chain(&error);
+                    tracing::warn!(%error, "Redis can't be reached; pages are kept in this process until it can");
+                }
             }
             tokio::time::sleep(PAUSE).await;
         };
         tracing::info!("Redis is in use as page store");
+        told = true;
         metrics.redis_in_use.set(1);
         link.send_replace(Some(Link { number, connection }));
         if losses.wait_for(Option::is_none).await.is_err() {

@@ -55,6 +55,13 @@ impl Contracts {
         self.network(network)?.all_instances().iter().find(|known| known.url == *instance)
     }
 
+    /// Whom a lane of `network` calls: the source of an action across networks may be registered in its own network alone.
+    #[must_use]
+    pub fn called(&self, network: &str, instance: &InstanceUrl) -> Option<&Instance> {
+        let elsewhere = || self.networks.iter().find_map(|other| self.registered_anywhere(other.id(), instance));
+        self.registered_anywhere(network, instance).or_else(elsewhere)
+    }
+
     /// Whether `host[:port]` is this instance's: that of its base URL, by any alias of the loopback.
     #[must_use]
     pub fn is_own_authority(&self, authority: &str) -> bool {

@@ -152,7 +152,10 @@ async fn propose(
     let proposal = Proposal { documents: &encoded.text, digest: &encoded.digest, after, read_at, unsplit: &unsplit };
     let activated = queries::activate(database, &proposal).await?;
     if let Some(Activated { version, .. }) = &activated {
-        tracing::info!(version, to_split_again = %names(&unsplit), "a new contract is in force");
+        tracing::info!(version, "a new contract is in force");
+        if before.is_some() && !unsplit.is_empty() {
+            tracing::info!(version, domains = %names(&unsplit), "items of other privacy are split again");
+        }
     }
     Ok(activated)
 }

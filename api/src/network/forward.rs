@@ -24,6 +24,7 @@ use super::perform::Asked;
 use crate::app::App;
 use crate::commands::action::StatusChange;
 use crate::commands::payload::{ItemRef, LoadedAction};
+use crate::contract::InstanceUrl;
 use crate::http::ApiError;
 use crate::queries::mirrored::{FirstEvent, take_first_event};
 use crate::writes::{Answer, Keyed};
@@ -88,7 +89,7 @@ pub async fn perform(app: &App, mut forward: Forward<'_>, asked: Asked) -> Resul
     }
 }
 
-/// Passes on a source owner's status change to the instance that holds the action.
+/// Passes on a source owner's status change to the instance that holds the action, if it is still registered.
 ///
 /// # Errors
 /// 501 `CANCEL_UNSUPPORTED_BY_TARGET`; otherwise as [`perform`].
@@ -98,6 +99,10 @@ pub async fn update_status(
     action: &LoadedAction,
     change: &StatusChange,
 ) -> Result<Answer, ApiError> {
+    // The action names it as it was when it was stored; the contract may have changed since.
+    let target = &action.state.target.item;
+    let url = InstanceUrl::parse(&target.item_instance_url).map_err(|_| unavailable())?;
+    let target = app.contracts.registered(&target.item_network, &target.item_domain, &url).ok_or_else(unavailable)?;
     let body = StatusBody {
         action_id: action.state.action_id,
         action_status: &change.status,
@@ -107,7 +112,7 @@ pub async fn update_status(
         source_item_owner: action.state.source.owner.as_deref(),
     };
     let call = Call {
-        to: &action.state.target.item.item_instance_url,
+        to: target.url.as_str(),
         from: &action.state.source.item.item_instance_url,
         path: UPDATE_STATUS,
         body: bytes(&body)?,

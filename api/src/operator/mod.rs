@@ -13,5 +13,21 @@ pub use log::{LogVerb, log};
 pub use outbox::{OutboxVerb, outbox};
 pub use peers::{PeersVerb, peers};
 
+use dpg_eventstore::Database;
+
+use crate::config::Config;
+use crate::contract::Contracts;
+use crate::contract_versions::last_good;
+use crate::loading;
+use crate::startup::StartError;
+
 /// Why a command failed.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The contract that the instance's processes decide by.
+async fn contract_in_force(config: &Config, database: &Database) -> Result<Contracts, Failure> {
+    let documents = last_good(database).await?.ok_or("no contract has been in force here yet")?;
+    let source = loading::source_of(config)?;
+    let (contracts, _) = Contracts::build(documents, source.options()).map_err(StartError::Contract)?;
+    Ok(contracts)
+}

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::Failure;
 use super::peers::print_lanes;
 use crate::config::Config;
+use crate::contract::InstanceUrl;
 use crate::store::Store;
 
 /// Events that are read at once.
@@ -23,10 +24,10 @@ pub enum OutboxVerb {
     /// Send everything from a number on again, but for parked and dropped events.
     Resend {
         /// The peer's instance URL.
-        #[arg(long)]
-        peer: String,
-        /// The first number that goes again.
-        #[arg(long)]
+        #[arg(long, value_parser = InstanceUrl::parse)]
+        peer: InstanceUrl,
+        /// The first number that goes again; a lane's numbers begin at 1.
+        #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
         since: i64,
         /// The lane's network; it may be left out when the peer has only one lane.
         #[arg(long)]
@@ -40,8 +41,8 @@ pub enum ParkedVerb {
     /// All of them, newest first.
     List {
         /// Only those of this peer.
-        #[arg(long)]
-        peer: Option<String>,
+        #[arg(long, value_parser = InstanceUrl::parse)]
+        peer: Option<InstanceUrl>,
         /// Only those of this network.
         #[arg(long)]
         network: Option<String>,
@@ -83,7 +84,9 @@ pub async fn outbox(verb: OutboxVerb, config: &Config) -> Result<(), Failure> {
 async fn run(verb: OutboxVerb, database: &Database) -> Result<(), Failure> {
     let acting = Operator { db: database.clone(), by: "command line".to_owned(), now: Utc::now() };
     match verb {
-        OutboxVerb::Parked(ParkedVerb::List { peer, network }) => list(database, peer, network).await?,
+        OutboxVerb::Parked(ParkedVerb::List { peer, network }) => {
+            list(database, peer.map(|peer| peer.as_str().to_owned()), network).await?;
+        }
         OutboxVerb::Parked(ParkedVerb::Show { id }) => {
             let (parked, body) = operator::parked_event(database, id).await?;
             print_parked(&parked);
@@ -103,9 +106,9 @@ async fn run(verb: OutboxVerb, database: &Database) -> Result<(), Failure> {
         OutboxVerb::Resend { peer, since, network } => {
             let network = match network {
                 Some(network) => network,
-                None => only_network(database, &peer).await?,
+                None => only_network(database, peer.as_str()).await?,
             };
-            let (lane, resent) = acting.resend(&peer, &network, since).await?;
+            let (lane, resent) = acting.resend(peer.as_str(), &network, since).await?;
             print_lanes(&[lane], Utc::now());
             println!("{resent} events go again");
         }
@@ -126,6 +129,9 @@ async fn list(database: &Database, instance_url: Option<String>, network: Option
     let mut query = ParkedQuery { instance_url, network, limit: CHUNK, ..ParkedQuery::default() };
     loop {
         let page = operator::parked(database, &query).await?;
+        if page.events.is_empty() {
+            eprintln!("Nothing is parked.");
+        }
         page.events.iter().for_each(print_parked);
         match page.events.last() {
             Some(last) if page.more => query.after = Some((last.parked_at, last.id)),

@@ -5,8 +5,9 @@ use clap::Subcommand;
 use dpg_eventstore::{Database, SessionOptions};
 use dpg_mirror::{LaneStatus, Operator, Verb, operator};
 
-use super::{Failure, reconcile};
+use super::{Failure, contract_in_force, reconcile};
 use crate::config::Config;
+use crate::contract::InstanceUrl;
 use crate::store::Store;
 
 /// What can be done about peers.
@@ -21,9 +22,11 @@ pub enum PeersVerb {
     /// A peer has changed its address: what is owed to OLD goes to NEW.
     Move {
         /// The address that its lanes have.
-        old: String,
-        /// Where it is now.
-        new: String,
+        #[arg(value_parser = InstanceUrl::parse)]
+        old: InstanceUrl,
+        /// Where it is now, by the contract.
+        #[arg(value_parser = InstanceUrl::parse)]
+        new: InstanceUrl,
     },
     /// Compare both sides' histories by digest and name every difference; non-zero when there is one.
     Reconcile(Which),
@@ -33,7 +36,8 @@ pub enum PeersVerb {
 #[derive(Debug, clap::Args)]
 pub struct Which {
     /// The peer's instance URL, in any spelling.
-    peer: String,
+    #[arg(value_parser = InstanceUrl::parse)]
+    peer: InstanceUrl,
     /// Only its lane of this network.
     #[arg(long)]
     network: Option<String>,
@@ -55,19 +59,43 @@ pub async fn peers(verb: Option<PeersVerb>, config: &Config) -> Result<bool, Fai
 
 async fn run(verb: Option<PeersVerb>, config: &Config, database: Database) -> Result<bool, Failure> {
     let acting = Operator { db: database.clone(), by: "command line".to_owned(), now: Utc::now() };
-    let act = async |verb: Verb, which: &Which| acting.act(verb, &which.peer, which.network.as_deref()).await;
+    let act = async |verb: Verb, which: &Which| acting.act(verb, which.peer.as_str(), which.network.as_deref()).await;
     let lanes = match verb {
         None => operator::lanes(&database, None).await?,
         Some(PeersVerb::Pause(which)) => act(Verb::Pause, &which).await?,
         Some(PeersVerb::Resume(which)) => act(Verb::Resume, &which).await?,
         Some(PeersVerb::Probe(which)) => act(Verb::Probe, &which).await?,
-        Some(PeersVerb::Move { old, new }) => acting.move_lanes(&old, &new).await?,
+        Some(PeersVerb::Move { old, new }) => {
+            check_address(config, &database, &old, &new).await?;
+            acting.move_lanes(old.as_str(), new.as_str()).await?
+        }
         Some(PeersVerb::Reconcile(which)) => {
             return reconcile::reconcile(config, &database, &which.peer, which.network.as_deref()).await;
         }
     };
     print_lanes(&lanes, Utc::now());
     Ok(true)
+}
+
+/// A lane that moves to where nobody is registered would stop without a word.
+async fn check_address(
+    config: &Config,
+    database: &Database,
+    old: &InstanceUrl,
+    new: &InstanceUrl,
+) -> Result<(), Failure> {
+    if old == new {
+        return Ok(());
+    }
+    let contracts = contract_in_force(config, database).await?;
+    let lanes = operator::lanes(database, Some(old.as_str())).await?;
+    match lanes.iter().find(|lane| contracts.called(&lane.key.network, new).is_none()) {
+        None => Ok(()),
+        Some(lane) => {
+            let network = &lane.key.network;
+            Err(format!("the contract of {network} registers no instance at {new}: have one loaded that does").into())
+        }
+    }
 }
 
 pub(super) fn print_lanes(lanes: &[LaneStatus], now: DateTime<Utc>) {

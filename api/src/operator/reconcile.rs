@@ -8,14 +8,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::Failure;
+use super::{Failure, contract_in_force};
 use crate::config::Config;
 use crate::contract::{Contracts, InstanceUrl};
-use crate::contract_versions::last_good;
 use crate::network::history::{self, Buckets, Difference, Entry};
 use crate::queries::histories::{Side, Standing, standings};
-use crate::startup::StartError;
-use crate::{loading, startup};
+use crate::startup;
 
 /// Compares what `peer` should hold of ours with what it holds. False: they differ.
 ///
@@ -24,24 +22,26 @@ use crate::{loading, startup};
 pub(super) async fn reconcile(
     config: &Config,
     database: &Database,
-    peer: &str,
+    peer: &InstanceUrl,
     network: Option<&str>,
 ) -> Result<bool, Failure> {
-    let documents = last_good(database).await?.ok_or("no contract has been in force here yet")?;
-    let source = loading::source_of(config)?;
-    let (contracts, _) = Contracts::build(documents, source.options()).map_err(StartError::Contract)?;
+    if config.peer_private_key.is_none() {
+        return Err(
+            "a peer tells its history to signed calls only: set PEER_PRIVATE_KEY (dpg keys peer makes one)".into()
+        );
+    }
+    let contracts = contract_in_force(config, database).await?;
     let client = startup::peer_client_of(config, &contracts)?;
-    let peer = InstanceUrl::parse(peer)?;
     let mut networks = contracts.served_networks();
     networks.retain(|known| network.is_none_or(|wanted| known == wanted));
-    networks.retain(|known| contracts.is_registered(known, &peer));
+    networks.retain(|known| contracts.is_registered(known, peer));
     if networks.is_empty() {
         return Err("no contract of a network that is served here registers this peer".into());
     }
     let mut same = true;
     for network in networks {
-        let there = There { client: &client, url: called(&contracts, &network, &peer)?, network: &network };
-        same &= compare(database, &there, &peer).await?;
+        let there = There { client: &client, url: called(&contracts, &network, peer)?, network: &network };
+        same &= compare(database, &there, peer).await?;
     }
     Ok(same)
 }
@@ -112,7 +112,7 @@ async fn compare(database: &Database, there: &There<'_>, peer: &InstanceUrl) -> 
     let positions: Vec<i64> = differences.iter().filter_map(missing_there).map(|entry| entry.position).collect();
     let standings = standings(database, &lane, &positions).await?;
     for difference in &differences {
-        println!("{}", told(difference, |entry| standings.get(&entry.position)));
+        println!("{}", told(difference, &lane, |entry| standings.get(&entry.position)));
     }
     Ok(differences.is_empty())
 }
@@ -125,14 +125,18 @@ fn missing_there(difference: &Difference) -> Option<&Entry> {
 }
 
 /// A difference for people, with what to do about it.
-fn told<'s>(difference: &Difference, standing: impl Fn(&Entry) -> Option<&'s Standing>) -> String {
+fn told<'s>(difference: &Difference, lane: &LaneKey, standing: impl Fn(&Entry) -> Option<&'s Standing>) -> String {
     let event = |entry: &Entry| format!("action {} event {}", entry.action_id, entry.update_count);
     match difference {
         Difference::MissingThere(entry) => {
             let standing = match standing(entry) {
                 Some(Standing { seq, settled: None }) => format!("is waiting as {seq}"),
                 Some(Standing { seq, settled: Some(how) }) if how == "delivered" => {
-                    format!("was delivered as {seq} and is lost there: dpg outbox resend --since {seq}")
+                    let LaneKey { network, destination } = lane;
+                    format!(
+                        "was delivered as {seq} and is lost there: \
+                         dpg outbox resend --peer {destination} --network {network} --since {seq}"
+                    )
                 }
                 Some(Standing { seq, settled: Some(how) }) => format!("is {how} as {seq}"),
                 None => "is owed to another address: dpg peers move".to_owned(),

@@ -28,6 +28,7 @@ const PAGE: &str = "\
 <title>DPG instance</title>
 <link rel=\"stylesheet\" href=\"/api/reference/swagger-ui.css\">
 <div id=\"explorer\"></div>
+<noscript>The explorer needs JavaScript. Without it, read <a href=\"/api/v1/openapi.json\">the document</a> itself.</noscript>
 <script src=\"/api/reference/swagger-ui-bundle.js\"></script>
 <script src=\"/api/reference/start.js\"></script>
 ";

@@ -76,7 +76,8 @@ pub(crate) async fn resend(
 ) -> Result<Option<i64>, MirrorError> {
     let row = transaction
         .query_one(
-            "select coalesce((select seq from outbox_heads where network = $1 and destination = $2), 0) >= $3::bigint,
+            "select $3::bigint between 1 and
+                    coalesce((select seq from outbox_heads where network = $1 and destination = $2), 0),
                     (select count(*) from outbox o
                       where o.network = $1 and o.destination = $2 and o.seq >= $3::bigint
                         and not exists (select from parked_events p

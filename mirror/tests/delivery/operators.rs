@@ -183,7 +183,9 @@ async fn resend_goes_back_but_not_to_what_is_parked_or_dropped() {
     let last = parked(&bed).await[1];
     operator(&bed).drop_parked(last, "never").await.unwrap();
     let asha = operator(&bed);
-    assert!(matches!(asha.resend(&peer.destination, NETWORK, 7).await, Err(OperatorError::BeyondLastSeq)));
+    for seq in [i64::MIN, -1, 0, 7] {
+        assert!(matches!(asha.resend(&peer.destination, NETWORK, seq).await, Err(OperatorError::BeyondLastSeq)));
+    }
     assert!(matches!(asha.resend(&peer.destination, "elsewhere", 1).await, Err(OperatorError::LaneNotFound)));
     let (lane, resent) = asha.resend(&peer.destination, NETWORK, 3).await.unwrap();
     assert_eq!((resent, lane.acknowledged_seq, lane.waiting, lane.parked), (2, 2, 2, 1));

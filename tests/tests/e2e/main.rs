@@ -1,5 +1,6 @@
 //! End to end: the real binary, real Postgres and Redis, several instances, faults between them. A module per promise.
 
+mod audit;
 mod auth;
 mod bad_input;
 mod batches;

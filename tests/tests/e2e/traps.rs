@@ -35,10 +35,11 @@
 //! | 39 | the same, [`redis_is_optional`], `redis` |
 //! | 40 | [`the_contract_is_told_whole_and_alike_names_live_side_by_side`] |
 
-use dpg_tests::log::{arrives, assert_same_story};
+use dpg_tests::log::{SOON, arrives, assert_same_story};
 use dpg_tests::network::{CONNECT, NETWORK, PROFILE, STUDENT, TUTOR, student_state};
 use dpg_tests::pair::Scene;
-use dpg_tests::{Client, Contract, Instance, Node, Pair, TestDatabase, port};
+use dpg_tests::wait::check;
+use dpg_tests::{Client, Contract, Instance, Node, Pair, TestDatabase, eventually, port};
 use futures_util::future::join_all;
 use serde_json::json;
 use uuid::Uuid;
@@ -264,6 +265,12 @@ async fn redis_is_optional() {
         let page = asha.items(STUDENT, "limit=1").send().await.expect(200);
         assert_eq!((&page.body["meta"]["total"], &page.body["items"][0]), (&json!(number), &item), "{page}");
     }
+    // Whoever has mistyped the address is told, once.
+    eventually("the log tells", SOON, || async {
+        let told = node.instance.logs().matches("WARN dpg_api::cache::redis").count();
+        check(told == 1, told)
+    })
+    .await;
 }
 
 /// Trap 3, from the outside: a sign of life while the database of the target is fine and the source's is not.

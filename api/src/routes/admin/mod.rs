@@ -37,7 +37,7 @@ async fn operator(app: &App, request: &HttpRequest) -> Result<Operator, ApiError
 /// A lane's destination in the spelling that is called; itself when it is registered no more.
 pub(super) fn spelling(app: &App, network: &str, destination: &str) -> String {
     let parsed = InstanceUrl::parse(destination).ok();
-    let registered = parsed.and_then(|url| Some(app.contracts.registered_anywhere(network, &url)?.url.to_string()));
+    let registered = parsed.and_then(|url| Some(app.contracts.called(network, &url)?.url.to_string()));
     registered.unwrap_or_else(|| destination.to_owned())
 }
 
