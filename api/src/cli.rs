@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use dpg_eventstore::Chain;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::settings::describe;
@@ -194,12 +195,6 @@ async fn verify() -> Result<ExitCode, Failure> {
 
 /// Says what went wrong, each cause once.
 fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    eprint!("dpg: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        eprint!(": {cause}");
-        source = cause.source();
-    }
-    eprintln!();
+    eprintln!("dpg: {}", Chain(error));
     ExitCode::from(2)
 }

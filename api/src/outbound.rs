@@ -2,10 +2,11 @@
 //! and size, never redirected, because the signature is meant for one service alone. Calls to peers are another matter:
 //! those go through `dpg_mirror::PeerClient`.
 
-use std::fmt::Write;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
+use chrono::Utc;
+use dpg_mirror::peer::install_tls_provider;
 use hmac::{Hmac, Mac};
 use serde_json::Value;
 use sha2::Sha256;
@@ -42,7 +43,7 @@ pub enum CallError {
     /// An answer that is not JSON.
     #[error("the service's answer is not JSON")]
     NotJson(#[source] serde_json::Error),
-    /// The secret or the clock can't be used for a signature.
+    /// The secret can't be used for a signature.
     #[error("the call could not be signed")]
     Unsigned,
 }
@@ -84,8 +85,7 @@ impl Service {
     /// # Errors
     /// [`CallError::Unsigned`].
     pub fn sign(&self, nonce: &str) -> Result<Signature, CallError> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let timestamp = now.map_err(|_before_1970| CallError::Unsigned)?.as_secs().to_string();
+        let timestamp = Utc::now().timestamp().to_string();
         let hex = signature(self.secret.expose(), self.url.path(), &timestamp, nonce)?;
         Ok(Signature { timestamp, hex })
     }
@@ -115,7 +115,7 @@ pub async fn json_of(mut answer: reqwest::Response) -> Result<Value, CallError> 
         }
         body.extend_from_slice(&piece);
     }
-    serde_json::from_slice(&Bytes::from(body)).map_err(CallError::NotJson)
+    serde_json::from_slice(&body).map_err(CallError::NotJson)
 }
 
 /// The URL stays out of the log: a query or a password in it is nobody's business.
@@ -127,23 +127,7 @@ fn no_answer(error: reqwest::Error) -> CallError {
 pub(crate) fn signature(secret: &str, path: &str, timestamp: &str, nonce: &str) -> Result<String, CallError> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(|_length| CallError::Unsigned)?;
     mac.update(format!("POST\n{path}\n{timestamp}\n{nonce}").as_bytes());
-    Ok(hex(&mac.finalize().into_bytes()))
-}
-
-/// Two lower-case digits per byte.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String can't fail.
-        write!(text, "{byte:02x}").map_or_else(|_| String::new(), |()| text)
-    })
-}
-
-/// The HTTP client takes the process's TLS provider; whoever comes first installs it.
-fn install_tls_provider() {
-    use rustls::crypto::{CryptoProvider, ring};
-    if CryptoProvider::get_default().is_none() && ring::default_provider().install_default().is_err() {
-        tracing::debug!("the TLS provider was installed meanwhile");
-    }
+    Ok(format!("{:x}", mac.finalize().into_bytes()))
 }
 
 #[cfg(test)]

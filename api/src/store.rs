@@ -1,11 +1,10 @@
 //! The database of a process: found or started, waited for, and brought up to date before anything else happens.
 
-use dpg_eventstore::Chain;
 use std::path::Path;
 use std::time::Duration;
 
 use dpg_eventstore::migrate::{MigrateError, migrate};
-use dpg_eventstore::{Database, SessionOptions};
+use dpg_eventstore::{Chain, Database, SessionOptions};
 use dpg_projector::Tables;
 
 use crate::config::{Config, DatabaseSource, Secret};

@@ -111,7 +111,7 @@ async fn network_partition(transaction: &Transaction<'_>, network: &str) -> Resu
     if let Some(row) = found {
         return Ok(row.get(0));
     }
-    let digest = hex(&Sha256::digest(network.as_bytes()));
+    let digest = format!("{:x}", Sha256::digest(network));
     let mut name = String::new();
     // Eight digits, and more of them should another network have the same eight.
     for digits in 8..=40 {
@@ -165,15 +165,4 @@ async fn register(
 /// A string as an SQL literal: partition bounds can't be parameters.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a string can't fail.
-        if write!(text, "{byte:02x}").is_err() {
-            unreachable!("a string takes any text");
-        }
-        text
-    })
 }

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dpg_eventstore::Database;
+use dpg_eventstore::{Chain, Database};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::{MirrorError, cause, destination, queries};
+use crate::{MirrorError, destination, queries};
 
 /// Between two ends of one destination's wait.
 const SPACING: Duration = Duration::from_secs(1);
@@ -68,7 +68,7 @@ impl Contacts {
             contacts.begin(&destination);
             if let Err(error) = contacts.end_waits_to(&destination).await {
                 // A hint: the wait ends by itself.
-                tracing::warn!(%destination, error = cause(&error), "a contact went unheard");
+                tracing::warn!(%destination, error = %Chain(&error), "a contact went unheard");
             }
         });
     }

@@ -69,8 +69,3 @@ pub enum MirrorError {
     #[error("unknown lane state {0:?}")]
     UnknownState(String),
 }
-
-/// An error as the log shows it, with its sources.
-fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
-    error
-}

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use dpg_eventstore::Chain;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -91,7 +92,7 @@ fn judge_silence(error: &PeerError) -> Verdict {
         PeerError::Unreachable(_) | PeerError::RefusedAddress(_) | PeerError::Lost(_) => (None, "unreachable"),
         PeerError::Request(_) | PeerError::Sign(_) => (None, "request_not_made"),
     };
-    Verdict::backed_off(status, code, &with_sources(error), None)
+    Verdict::backed_off(status, code, &cut(&Chain(error).to_string(), LONGEST_MESSAGE), None)
 }
 
 fn spoken(answer: &PeerAnswer) -> Option<Map<String, Value>> {
@@ -187,17 +188,6 @@ fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     }
     let at = DateTime::<Utc>::from(httpdate::parse_http_date(value).ok()?);
     Some((at - now).to_std().unwrap_or(Duration::ZERO))
-}
-
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    cut(&text, LONGEST_MESSAGE)
 }
 
 #[cfg(test)]

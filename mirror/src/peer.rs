@@ -270,8 +270,8 @@ fn no_answer(error: reqwest::Error) -> PeerError {
     }
 }
 
-/// TLS by ring, for the whole process; whoever is first wins and they all mean the same.
-fn install_tls_provider() {
+/// TLS by ring, for every HTTP client of the process: to be called before one is made. Once is enough; more do no harm.
+pub fn install_tls_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none()
         && rustls::crypto::ring::default_provider().install_default().is_err()
     {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use dpg_eventstore::Database;
+use dpg_eventstore::{Chain, Database};
 use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -20,7 +20,7 @@ use crate::hold::Hold;
 use crate::lane::State;
 use crate::lane_task::{self, Means};
 use crate::queries::{self, DueLane, LaneKey, LaneStatus};
-use crate::{Contacts, MirrorError, MirrorMetrics, PeerClient, cause};
+use crate::{Contacts, MirrorError, MirrorMetrics, PeerClient};
 
 /// Where a destination is called.
 pub trait Registry: Send + Sync {
@@ -234,7 +234,7 @@ impl Mirror {
     fn tell(&self, result: Result<(), MirrorError>) {
         if let Err(error) = result {
             self.means.metrics.fault("database");
-            tracing::warn!(error = cause(&error), "the mirror could not reach its own database");
+            tracing::warn!(error = %Chain(&error), "the mirror could not reach its own database");
         }
     }
 }
@@ -264,7 +264,7 @@ impl Lanes {
         let (id, result) = match ended {
             Ok((id, result)) => (id, result.map(drop)),
             Err(error) => {
-                tracing::error!(error = cause(&error), "a lane's task broke");
+                tracing::error!(error = %Chain(&error), "a lane's task broke");
                 (error.id(), Ok(()))
             }
         };

@@ -12,5 +12,5 @@ use sha2::Sha256;
 pub fn hmac_hex(secret: &str, text: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key of any length");
     mac.update(text.as_bytes());
-    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", mac.finalize().into_bytes())
 }

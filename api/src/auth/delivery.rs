@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngCore;
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::config::Notification;
-use crate::outbound::{self, CallError, Service, ServiceError};
+use crate::outbound::{CallError, Service, ServiceError};
 
 /// Where a code goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,9 +109,7 @@ impl NotificationService {
 #[async_trait::async_trait]
 impl CodeDelivery for NotificationService {
     async fn deliver(&self, recipient: Recipient<'_>, code: &str) -> Result<(), CallError> {
-        let mut nonce = [0_u8; 16];
-        rand::rng().fill_bytes(&mut nonce);
-        let nonce = outbound::hex(&nonce);
+        let nonce = format!("{:032x}", rand::random::<u128>());
         let signature = self.service.sign(&nonce)?;
         let headers = [
             ("X-NS-Key", self.service.key_id.as_str()),

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use dpg_eventstore::DatabaseError;
+use dpg_eventstore::{Chain, DatabaseError};
 use tokio_postgres::error::SqlState;
 
 use crate::http::ApiError;
@@ -87,8 +87,7 @@ impl From<ProbeError<Self>> for StoreError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         if error.is_unavailable() {
-            let cause: &(dyn Error + 'static) = &error;
-            tracing::warn!(error = cause, "no answer from the identity tables");
+            tracing::warn!(error = %Chain(&error), "no answer from the identity tables");
             return Self::unavailable();
         }
         Self::internal(&error)

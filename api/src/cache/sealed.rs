@@ -4,11 +4,13 @@
 //! covers the place as well as the page, so that a value counts only where this instance has put it; anything else is as
 //! good as nothing.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::Utc;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use sha2::digest::Output;
 
 use super::pages::Answer;
 
@@ -43,7 +45,7 @@ impl Seal {
 
     /// Where in Redis the page of a digest lies.
     pub(super) fn place(&self, digest: &[u8; 32]) -> String {
-        digest.iter().fold(self.prefix.clone(), |place, byte| place + &format!("{byte:02x}"))
+        format!("{}{:x}", self.prefix, Output::<Sha256>::from(*digest))
     }
 
     /// A page that is good for `lives` from now.
@@ -78,6 +80,5 @@ impl Seal {
 
 /// Since 1970.
 fn milliseconds() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(Utc::now().timestamp_millis()).unwrap_or_default()
 }

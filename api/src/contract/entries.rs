@@ -195,7 +195,7 @@ pub(super) fn cache_key(kind: EntryKind, network: &str, parts: [Option<&str>; 3]
     let url = url.filter(|_| by_url);
     let parts = [Some(kind.as_str()), Some(network), domain, instance_url, item_type, url];
     let parts: Vec<_> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
-    Sha256::digest(parts.join("::")).iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Sha256::digest(parts.join("::")))
 }
 
 #[cfg(test)]

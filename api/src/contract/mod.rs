@@ -51,6 +51,7 @@ pub use item_type::ItemType;
 pub use lifecycle::{Refusal, Role};
 pub use load::LoadOptions;
 pub use network::{Action, Domain, Network};
+pub(crate) use report::listed;
 pub use report::{Problem, Warning};
 pub use resplit::Halves;
 pub use source::{At, LoadError, Loaded, Source, SourceOptions, StoreError};

@@ -37,6 +37,11 @@ impl fmt::Display for Warning {
     }
 }
 
+/// Problems as the end of a message: one a line.
+pub(crate) fn listed(problems: &[impl fmt::Display]) -> String {
+    problems.iter().map(|problem| format!("\n  - {problem}")).collect()
+}
+
 fn write_finding(f: &mut fmt::Formatter<'_>, path: &str, message: &str) -> fmt::Result {
     if path.is_empty() { f.write_str(message) } else { write!(f, "{path}: {message}") }
 }

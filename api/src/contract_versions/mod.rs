@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
-use crate::contract::{Binding, Contracts, Documents, InForce, LoadOptions, Problem, Source};
+use crate::contract::{Binding, Contracts, Documents, InForce, LoadOptions, Problem, Source, listed};
 use queries::{Activated, Proposal, Stored};
 
 pub use follow::Metrics;
@@ -38,15 +38,11 @@ pub enum VersionError {
     #[error("the documents of the contract can't be read or written")]
     Documents(#[from] serde_json::Error),
     /// The documents are refused, which they were not where the version was made.
-    #[error("the documents of the contract are refused:{}", list(.0))]
+    #[error("the documents of the contract are refused:{}", listed(.0))]
     Refused(Vec<Problem>),
     /// Building it has panicked.
     #[error("the contract could not be built")]
     Build(#[source] tokio::task::JoinError),
-}
-
-fn list(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("\n  - {problem}")).collect()
 }
 
 /// Why the tables that a contract names are not there.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use dpg_mirror::peer::install_tls_provider;
 use reqwest::{Client, Method};
 use serde_json::Value;
 
@@ -10,11 +11,7 @@ use super::error::DemoError;
 
 /// A client that talks to loopback only.
 pub(super) fn client() -> Result<Client, DemoError> {
-    if rustls::crypto::CryptoProvider::get_default().is_none()
-        && rustls::crypto::ring::default_provider().install_default().is_err()
-    {
-        tracing::debug!("another part of the process has chosen the cryptography first");
-    }
+    install_tls_provider();
     Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().map_err(DemoError::Client)
 }
 

@@ -206,8 +206,7 @@ fn last_lines(text: &str) -> String {
 }
 
 fn short_hash(path: &Path) -> String {
-    let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
-    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    format!("{:.8x}", Sha256::digest(path.as_os_str().as_encoded_bytes()))
 }
 
 #[cfg(test)]

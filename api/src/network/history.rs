@@ -65,7 +65,7 @@ pub async fn buckets(database: &Database, network: &str, side: Side, peer: &Inst
         sum.update(entry.digest.as_bytes());
     })
     .await?;
-    let bucket = |(events, sum): (u64, Sha256)| Bucket { events, digest: hex(&sum.finalize()) };
+    let bucket = |(events, sum): (u64, Sha256)| Bucket { events, digest: format!("{:x}", sum.finalize()) };
     Ok(sums.into_iter().map(|(name, sum)| (name, bucket(sum))).collect())
 }
 
@@ -121,7 +121,7 @@ fn entry(event: &SharedEvent) -> serde_json::Result<Entry> {
         payload,
         event.remarks,
     ]))?;
-    let digest = hex(&Sha256::digest(content));
+    let digest = format!("{:x}", Sha256::digest(content));
     Ok(Entry { action_id: event.action_id, update_count: event.update_count, digest, position: event.position })
 }
 
@@ -157,11 +157,7 @@ pub fn compare(here: Vec<Entry>, there: Vec<Entry>) -> Vec<Difference> {
 #[must_use]
 pub fn bucket_of(action_id: Uuid) -> String {
     let [.., last] = *action_id.as_bytes();
-    hex(&[last])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{last:02x}")
 }
 
 #[cfg(test)]

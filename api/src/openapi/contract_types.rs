@@ -192,12 +192,7 @@ impl Names {
         let kept: String = exact.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_".contains(*c)).collect();
         let mut name = format!("{what}.{kept}");
         if kept != exact || self.given.contains(&name) {
-            let digest = Sha256::digest(key.join("\n"));
-            let hex: String = digest.iter().take(4).fold(String::new(), |mut hex, byte| {
-                hex.push_str(&format!("{byte:02x}"));
-                hex
-            });
-            name = format!("{name}_{hex}");
+            name = format!("{name}_{:.8x}", Sha256::digest(key.join("\n")));
         }
         self.given.insert(name.clone());
         name

@@ -1,13 +1,12 @@
 //! `dpg keys`: API keys of this instance, and the key pair that it signs with towards its peers.
 
 use clap::Subcommand;
-use dpg_eventstore::SessionOptions;
+use dpg_eventstore::Database;
 use dpg_mirror::signature::PeerKey;
 
-use super::Failure;
+use super::{Failure, on_database};
 use crate::auth::keys as api_keys;
 use crate::config::Config;
-use crate::store::Store;
 
 /// What can be done with keys.
 #[derive(Debug, Subcommand)]
@@ -40,12 +39,9 @@ pub async fn keys(verb: KeysVerb, configure: impl FnOnce() -> Result<Config, Fai
 }
 
 async fn create(config: &Config, user: &str, name: &str, create_user: bool) -> Result<(), Failure> {
-    let store = Store::open(config).await?;
-    let database = store.pool(&SessionOptions::new("dpg keys", 2))?;
     let prefix = api_keys::default_prefix(&config.instance_name);
-    let key = api_keys::create(&database, user, name, prefix, create_user).await;
-    store.close().await;
-    let key = key?;
+    let create = async |database: Database| Ok(api_keys::create(&database, user, name, prefix, create_user).await?);
+    let key = on_database(config, "dpg keys", create).await?;
     eprintln!("This key is shown only now:");
     println!("{}", key.key);
     Ok(())

@@ -1,11 +1,10 @@
 //! `dpg log`: what may be done to the log as a whole. Its events are never among it.
 
 use clap::Subcommand;
-use dpg_eventstore::{SessionOptions, epoch};
+use dpg_eventstore::{Database, epoch};
 
-use super::Failure;
+use super::{Failure, on_database};
 use crate::config::Config;
-use crate::store::Store;
 
 /// What can be done to the log.
 #[derive(Debug, Subcommand)]
@@ -22,11 +21,8 @@ pub enum LogVerb {
 pub async fn log(verb: &LogVerb, config: &Config) -> Result<(), Failure> {
     match verb {
         LogVerb::NewEpoch => {
-            let store = Store::open(config).await?;
-            let database = store.pool(&SessionOptions::new("dpg log", 1))?;
-            let renewed = epoch::renew(&database).await;
-            store.close().await;
-            for (network, epoch) in renewed? {
+            let renew = async |database: Database| Ok(epoch::renew(&database).await?);
+            for (network, epoch) in on_database(config, "dpg log", renew).await? {
                 println!("{network} {epoch}");
             }
             Ok(())

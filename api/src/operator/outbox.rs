@@ -2,15 +2,14 @@
 
 use chrono::Utc;
 use clap::Subcommand;
-use dpg_eventstore::{Database, SessionOptions};
-use dpg_mirror::{Operator, ParkedEvent, ParkedQuery, operator};
+use dpg_eventstore::Database;
+use dpg_mirror::{ParkedEvent, ParkedQuery, operator};
 use uuid::Uuid;
 
-use super::Failure;
 use super::peers::print_lanes;
+use super::{Failure, at_command_line, on_database};
 use crate::config::Config;
 use crate::contract::InstanceUrl;
-use crate::store::Store;
 
 /// Events that are read at once.
 const CHUNK: i64 = 100;
@@ -72,17 +71,11 @@ pub enum ParkedVerb {
 /// # Errors
 /// As the database says; a lane or parked event that isn't there.
 pub async fn outbox(verb: OutboxVerb, config: &Config) -> Result<(), Failure> {
-    let store = Store::open(config).await?;
-    let done = match store.pool(&SessionOptions::new("dpg outbox", 2)) {
-        Ok(database) => run(verb, &database).await,
-        Err(error) => Err(error.into()),
-    };
-    store.close().await;
-    done
+    on_database(config, "dpg outbox", async |database| run(verb, &database).await).await
 }
 
 async fn run(verb: OutboxVerb, database: &Database) -> Result<(), Failure> {
-    let acting = Operator { db: database.clone(), by: "command line".to_owned(), now: Utc::now() };
+    let acting = at_command_line(database.clone());
     match verb {
         OutboxVerb::Parked(ParkedVerb::List { peer, network }) => {
             list(database, peer.map(|peer| peer.as_str().to_owned()), network).await?;

@@ -2,13 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
-use dpg_eventstore::{Database, SessionOptions};
-use dpg_mirror::{LaneStatus, Operator, Verb, operator};
+use dpg_eventstore::Database;
+use dpg_mirror::{LaneStatus, Verb, operator};
 
-use super::{Failure, contract_in_force, reconcile};
+use super::{Failure, at_command_line, contract_in_force, on_database, reconcile};
 use crate::config::Config;
 use crate::contract::InstanceUrl;
-use crate::store::Store;
 
 /// What can be done about peers.
 #[derive(Debug, Subcommand)]
@@ -48,17 +47,11 @@ pub struct Which {
 /// # Errors
 /// As the database or the peer says; a lane that isn't there.
 pub async fn peers(verb: Option<PeersVerb>, config: &Config) -> Result<bool, Failure> {
-    let store = Store::open(config).await?;
-    let done = match store.pool(&SessionOptions::new("dpg peers", 2)) {
-        Ok(database) => run(verb, config, database).await,
-        Err(error) => Err(error.into()),
-    };
-    store.close().await;
-    done
+    on_database(config, "dpg peers", async |database| run(verb, config, database).await).await
 }
 
 async fn run(verb: Option<PeersVerb>, config: &Config, database: Database) -> Result<bool, Failure> {
-    let acting = Operator { db: database.clone(), by: "command line".to_owned(), now: Utc::now() };
+    let acting = at_command_line(database.clone());
     let act = async |verb: Verb, which: &Which| acting.act(verb, which.peer.as_str(), which.network.as_deref()).await;
     let lanes = match verb {
         None => operator::lanes(&database, None).await?,

@@ -3,7 +3,7 @@
 
 mod at_rest;
 
-use dpg_eventstore::Database;
+use dpg_eventstore::{Chain, Database};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -19,7 +19,7 @@ use crate::outcome::Verdict;
 use crate::peer::PeerClient;
 use crate::queries::{self, Due, Parked};
 use crate::worker::{MirrorOptions, Progress, Registry};
-use crate::{LaneKey, MirrorError, cause};
+use crate::{LaneKey, MirrorError};
 
 /// Stored size of the events that are read at once, so that a lane's memory is bounded.
 const CHUNK_BYTES: i64 = 2 * 1024 * 1024;
@@ -86,7 +86,7 @@ impl Task<'_> {
         match queries::due_events(db, hold.key(), hold.settled_seq(), limit, CHUNK_BYTES).await {
             Ok(due) => Ok(Some(due)),
             Err(fault @ (MirrorError::Gap { .. } | MirrorError::MissingEvent { .. })) => {
-                tracing::error!(error = cause(&fault), "an event that is owed to a peer is missing");
+                tracing::error!(error = %Chain(&fault), "an event that is owed to a peer is missing");
                 self.fault(hold, "missing_event", &fault.to_string()).await?;
                 Ok(None)
             }
@@ -141,7 +141,7 @@ impl Task<'_> {
                     events.push(Outgoing { seq, again, recorded_at, body });
                 }
                 Err(error) => {
-                    tracing::error!(seq = event.seq, error = cause(&error), "an owed event is unreadable");
+                    tracing::error!(seq = event.seq, error = %Chain(&error), "an owed event is unreadable");
                     return (events, Some(error.to_string()));
                 }
             }

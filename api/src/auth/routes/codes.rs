@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::NaiveDate;
-use dpg_eventstore::Transaction;
+use dpg_eventstore::{Chain, Transaction};
 use serde_json::json;
 
 use crate::auth::authenticator::{Authenticator, Role};
@@ -68,8 +68,7 @@ async fn send_code(auth: &Authenticator, identifier: &Identifier) -> Result<(), 
         Identifier::Phone(number) => Recipient::Phone(number),
     };
     if let Err(error) = delivery.deliver(recipient, &code).await {
-        let cause: &(dyn std::error::Error + 'static) = &error;
-        tracing::warn!(error = cause, "a one-time code was not delivered");
+        tracing::warn!(error = %Chain(&error), "a one-time code was not delivered");
         codes::void(&auth.client().await?, &auth.reader.signer, identifier, &code).await?;
         let message = "The code could not be delivered.";
         return Err(ApiError::new(StatusCode::BAD_GATEWAY, "OTP_DELIVERY_FAILED", message));

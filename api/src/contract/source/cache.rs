@@ -55,8 +55,7 @@ pub(super) struct Contents {
 impl Cache {
     /// Instances never share a directory, so its name holds what tells them apart.
     pub(super) fn new(root: &Path, instance_name: &str, base_url: &str) -> Self {
-        let digest: String = Sha256::digest(base_url).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        Self { directory: root.join(format!("{instance_name}-{digest}")) }
+        Self { directory: root.join(format!("{instance_name}-{:.8x}", Sha256::digest(base_url))) }
     }
 
     /// The copy under a key; `None` if there is none, or none that can be read.
