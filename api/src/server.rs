@@ -16,7 +16,7 @@ use crate::http::metrics::{HttpMetrics, measured};
 use crate::routes;
 
 /// How long answers under way may take once the process stops, in seconds.
-pub const DRAIN_SECONDS: u64 = 20;
+const DRAIN_SECONDS: u64 = 20;
 
 /// Serves until `stop`, then takes no new connections and finishes what is under way. A process without the API answers
 /// its health and metrics only.

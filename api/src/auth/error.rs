@@ -49,8 +49,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether trying again shortly may help.
-    #[must_use]
-    pub fn is_unavailable(&self) -> bool {
+    fn is_unavailable(&self) -> bool {
         match self {
             Self::Database(_) | Self::TimedOut | Self::Queue => true,
             Self::Shared(error) => error.is_unavailable(),

@@ -3,6 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use dpg_eventstore::Database;
 use serde_json::{Value, json};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{LaneKey, key, query, state};
@@ -132,12 +133,6 @@ pub(crate) async fn lanes(db: &Database, only: Option<&str>) -> Result<Vec<LaneS
             Some(position) => recorded_at(db, &key.network, position).await?,
             None => None,
         };
-        let (what, by, at): (Option<String>, Option<String>, Option<DateTime<Utc>>) =
-            (row.try_get(13)?, row.try_get(14)?, row.try_get(15)?);
-        let operation = match (what, by, at) {
-            (Some(what), Some(by), Some(at)) => Some(Operation { what, by, at }),
-            _ => None,
-        };
         lanes.push(LaneStatus {
             state: state(row, 2)?,
             last_seq: row.try_get(3)?,
@@ -150,13 +145,23 @@ pub(crate) async fn lanes(db: &Database, only: Option<&str>) -> Result<Vec<LaneS
             waiting: waiting.max(0),
             high_water: row.try_get(11)?,
             moved_to: row.try_get(12)?,
-            operation,
+            operation: operation(row)?,
             epoch: row.try_get(16)?,
             oldest_recorded_at,
             key,
         });
     }
     Ok(lanes)
+}
+
+/// What an operator did last, if one ever did anything.
+fn operation(row: &Row) -> Result<Option<Operation>, MirrorError> {
+    let (what, by, at): (Option<String>, Option<String>, Option<DateTime<Utc>>) =
+        (row.try_get(13)?, row.try_get(14)?, row.try_get(15)?);
+    Ok(match (what, by, at) {
+        (Some(what), Some(by), Some(at)) => Some(Operation { what, by, at }),
+        _ => None,
+    })
 }
 
 async fn recorded_at(db: &Database, network: &str, position: i64) -> Result<Option<DateTime<Utc>>, MirrorError> {
