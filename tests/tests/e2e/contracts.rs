@@ -201,7 +201,7 @@ async fn a_source_that_was_never_reached_is_refused_and_one_that_was_is_not() {
     let status = process.terminate().await;
     assert!(status.success(), "{status}");
 
-    // A torn index hides nothing; without its document there is nothing to start from.
+    // A torn index hides nothing; without its document Postgres has the contract still, and another database has not.
     switch_off(&registry);
     let own =
         std::fs::read_dir(cache.path()).expect("the directory").next().expect("one entry").expect("an entry").path();
@@ -209,6 +209,8 @@ async fn a_source_that_was_never_reached_is_refused_and_one_that_was_is_not() {
     process.restart().await;
     process.kill();
     std::fs::remove_dir_all(own.join("schemas")).expect("removed");
-    let refused = instance.run(&["serve"]).await;
+    let elsewhere = remote_instance(&url, &registry).await.set("SCHEMA_CACHE_DIR", &directory);
+    let refused = elsewhere.run(&["serve"]).await;
     assert_eq!(refused.status.code(), Some(2));
+    process.restart().await;
 }
