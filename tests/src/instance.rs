@@ -145,7 +145,9 @@ impl Instance {
         let mut command = tokio::process::Command::new(binary());
         command.args(arguments).env_clear().envs(&self.environment).env("API_PORT", port::free().to_string());
         command.current_dir(self.directory.path()).stdin(Stdio::null()).kill_on_drop(true);
-        command.output().await.expect("the dpg binary can be started")
+        // One that should refuse and serves instead would hold the whole run up.
+        let output = tokio::time::timeout(2 * PATIENCE, command.output()).await;
+        output.unwrap_or_else(|_| panic!("{arguments:?} did not end")).expect("the dpg binary can be started")
     }
 
     /// Everything that its processes have written so far.

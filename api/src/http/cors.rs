@@ -4,7 +4,7 @@
 //! a page that is not allowed just gets no header. The envelope asks for the headers, so that refusals have them too.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -36,16 +36,16 @@ pub struct Cors {
     allowed: ArcSwap<Allowed>,
 }
 
-/// The origins of one contract.
+/// The origins of one contract. It is only remembered: a contract that is held counts as one that still decides.
 struct Allowed {
-    contracts: Arc<Contracts>,
+    contracts: Weak<Contracts>,
     origins: HashSet<String>,
 }
 
 impl Allowed {
-    fn by(contracts: Arc<Contracts>, configured: &[String]) -> Self {
+    fn by(contracts: &Arc<Contracts>, configured: &[String]) -> Self {
         let origins = configured.iter().cloned().chain(contracts.peer_origins()).collect();
-        Self { contracts, origins }
+        Self { contracts: Arc::downgrade(contracts), origins }
     }
 }
 
@@ -57,7 +57,7 @@ impl Cors {
         if localhost {
             configured.extend(LOCALHOST_ORIGINS.map(str::to_owned));
         }
-        let allowed = ArcSwap::from_pointee(Allowed::by(in_force.get(), &configured));
+        let allowed = ArcSwap::from_pointee(Allowed::by(&in_force.get(), &configured));
         Self { configured, in_force, allowed }
     }
 
@@ -74,10 +74,10 @@ impl Cors {
     fn allows(&self, origin: &str) -> bool {
         let contracts = self.in_force.get();
         let known = self.allowed.load();
-        if Arc::ptr_eq(&known.contracts, &contracts) {
+        if std::ptr::eq(known.contracts.as_ptr(), Arc::as_ptr(&contracts)) {
             return known.origins.contains(origin);
         }
-        let renewed = Arc::new(Allowed::by(contracts, &self.configured));
+        let renewed = Arc::new(Allowed::by(&contracts, &self.configured));
         self.allowed.store(renewed.clone());
         renewed.origins.contains(origin)
     }

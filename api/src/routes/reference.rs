@@ -2,7 +2,7 @@
 //! and styles are part of the binary, so that a reader's browser asks nobody but us.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -49,10 +49,11 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .service(Endpoint::at("/api/reference/{file}").get(file));
 }
 
-/// The document of the contract it was last asked for.
+/// The document of the contract it was last asked for. The contract is only remembered: one that is held counts as one that
+/// still decides.
 #[derive(Default)]
 struct Rendered {
-    last: Mutex<Option<(Arc<Contracts>, Bytes)>>,
+    last: Mutex<Option<(Weak<Contracts>, Bytes)>>,
 }
 
 impl Rendered {
@@ -60,13 +61,13 @@ impl Rendered {
         // Whoever panicked here has left a whole document or none.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, text)) = &*last
-            && Arc::ptr_eq(of, contracts)
+            && std::ptr::eq(of.as_ptr(), Arc::as_ptr(contracts))
         {
             return Ok(text.clone());
         }
         let document = openapi::document(contracts, production);
         let text = Bytes::from(serde_json::to_vec(&document).map_err(|error| ApiError::internal(&error))?);
-        *last = Some((contracts.clone(), text.clone()));
+        *last = Some((Arc::downgrade(contracts), text.clone()));
         Ok(text)
     }
 }
