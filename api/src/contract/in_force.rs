@@ -55,3 +55,21 @@ impl InForce {
         self.changes.subscribe()
     }
 }
+
+/// Which contract something was made from. It is only remembered: a contract that is held counts as one that still decides.
+#[derive(Debug)]
+pub struct MadeFrom(Weak<Contracts>);
+
+impl MadeFrom {
+    /// Remembers a contract.
+    #[must_use]
+    pub fn of(contracts: &Arc<Contracts>) -> Self {
+        Self(Arc::downgrade(contracts))
+    }
+
+    /// Whether it was this one. As long as one is remembered, no other takes its place in memory.
+    #[must_use]
+    pub fn is(&self, contracts: &Arc<Contracts>) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(contracts))
+    }
+}

@@ -43,7 +43,7 @@ use serde_json::{Map, Value, json};
 pub use bindings::{Binding, BindingsError, parse_bindings};
 pub use documents::{Documents, NetworkDocument};
 pub use entries::{Entry, EntryFilter, EntryKind};
-pub use in_force::InForce;
+pub use in_force::{InForce, MadeFrom};
 pub use instance_url::{InstanceUrl, InstanceUrlError};
 pub use instances::Instance;
 pub use interaction::{EventContext, Interaction, ItemKind};

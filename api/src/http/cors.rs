@@ -4,7 +4,7 @@
 //! a page that is not allowed just gets no header. The envelope asks for the headers, so that refusals have them too.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -19,7 +19,7 @@ use actix_web::web::Data;
 use actix_web::{Error, HttpResponse};
 use arc_swap::ArcSwap;
 
-use crate::contract::{Contracts, InForce};
+use crate::contract::{Contracts, InForce, MadeFrom};
 
 /// The development servers of the existing user interfaces.
 pub const LOCALHOST_ORIGINS: [&str; 3] = ["http://localhost:3000", "http://localhost:5173", "http://localhost:2742"];
@@ -36,16 +36,16 @@ pub struct Cors {
     allowed: ArcSwap<Allowed>,
 }
 
-/// The origins of one contract. It is only remembered: a contract that is held counts as one that still decides.
+/// The origins of one contract.
 struct Allowed {
-    contracts: Weak<Contracts>,
+    made_from: MadeFrom,
     origins: HashSet<String>,
 }
 
 impl Allowed {
     fn by(contracts: &Arc<Contracts>, configured: &[String]) -> Self {
         let origins = configured.iter().cloned().chain(contracts.peer_origins()).collect();
-        Self { contracts: Arc::downgrade(contracts), origins }
+        Self { made_from: MadeFrom::of(contracts), origins }
     }
 }
 
@@ -74,7 +74,7 @@ impl Cors {
     fn allows(&self, origin: &str) -> bool {
         let contracts = self.in_force.get();
         let known = self.allowed.load();
-        if std::ptr::eq(known.contracts.as_ptr(), Arc::as_ptr(&contracts)) {
+        if known.made_from.is(&contracts) {
             return known.origins.contains(origin);
         }
         let renewed = Arc::new(Allowed::by(&contracts, &self.configured));

@@ -2,7 +2,7 @@
 //! and styles are part of the binary, so that a reader's browser asks nobody but us.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use utoipa_swagger_ui::Config;
 
 use crate::app::App;
-use crate::contract::Contracts;
+use crate::contract::{Contracts, MadeFrom};
 use crate::http::error::JSON;
 use crate::http::{ApiError, Endpoint};
 use crate::openapi;
@@ -49,25 +49,24 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .service(Endpoint::at("/api/reference/{file}").get(file));
 }
 
-/// The document of the contract it was last asked for. The contract is only remembered: one that is held counts as one that
-/// still decides.
+/// The document of the contract it was last asked for.
 #[derive(Default)]
 struct Rendered {
-    last: Mutex<Option<(Weak<Contracts>, Bytes)>>,
+    last: Mutex<Option<(MadeFrom, Bytes)>>,
 }
 
 impl Rendered {
     fn of(&self, contracts: &Arc<Contracts>, production: bool) -> Result<Bytes, ApiError> {
         // Whoever panicked here has left a whole document or none.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, text)) = &*last
-            && std::ptr::eq(of.as_ptr(), Arc::as_ptr(contracts))
+        if let Some((made_from, text)) = &*last
+            && made_from.is(contracts)
         {
             return Ok(text.clone());
         }
         let document = openapi::document(contracts, production);
         let text = Bytes::from(serde_json::to_vec(&document).map_err(|error| ApiError::internal(&error))?);
-        *last = Some((Arc::downgrade(contracts), text.clone()));
+        *last = Some((MadeFrom::of(contracts), text.clone()));
         Ok(text)
     }
 }
