@@ -70,7 +70,6 @@ pub async fn perform(app: &App, mut forward: Forward<'_>, asked: Asked) -> Resul
     });
     let call = Call {
         to: &asked.target.item_instance_url,
-        from: &asked.source.item.item_instance_url,
         path: "/api/v1/network/action/perform",
         body: bytes(&body)?,
         status: StatusCode::CREATED,
@@ -113,7 +112,6 @@ pub async fn update_status(
     };
     let call = Call {
         to: target.url.as_str(),
-        from: &action.state.source.item.item_instance_url,
         path: UPDATE_STATUS,
         body: bytes(&body)?,
         status: StatusCode::OK,
@@ -137,7 +135,6 @@ struct StatusBody<'a> {
 
 struct Call<'a> {
     to: &'a str,
-    from: &'a str,
     path: &'static str,
     body: Bytes,
     status: StatusCode,
@@ -171,7 +168,8 @@ impl Call<'_> {
 
     /// Sends, and writes down what became of it.
     async fn send_claimed(&self, app: &App, user: &str, key: &Keyed) -> Result<Option<Answer>, ApiError> {
-        let heard = self.exchange(app, &derived_key(self.from, user, &key.scope.key)).await;
+        let own_url = app.contracts.own_url().as_str();
+        let heard = self.exchange(app, &derived_key(own_url, user, &key.scope.key)).await;
         match &heard {
             Ok(Heard::Done(answer)) => {
                 idempotency::finish(&app.database, &key.scope, i32::from(self.status.as_u16()), answer).await?;
@@ -296,9 +294,10 @@ async fn keeps_keys(app: &App, call: &Call<'_>) -> bool {
     answer.status == 200 && capabilities.is_some_and(|all| all.iter().any(|one| one == "idempotency-key"))
 }
 
-/// The key that the target sees: the same for every retry, and telling nothing of ours.
-fn derived_key(from: &str, user: &str, key: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{from}\n{user}\n{key}")))
+/// The key that the target sees: the same for every retry, however a contract may come to spell us, and telling nothing
+/// of ours.
+fn derived_key(own_url: &str, user: &str, key: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{own_url}\n{user}\n{key}")))
 }
 
 /// The fields of the contract, and no others.
