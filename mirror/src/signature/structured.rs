@@ -102,7 +102,7 @@ fn parse_item(text: &str) -> Option<(Item, &str)> {
         word if word.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
             // Fifteen digits at most, as the RFC has it; and only the spelling that we would write.
             let number: i64 = word.parse().ok()?;
-            if word.len() > 16 || number.to_string() != word {
+            if number.unsigned_abs() > 999_999_999_999_999 || number.to_string() != word {
                 return None;
             }
             Item::Integer(number)
