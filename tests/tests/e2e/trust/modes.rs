@@ -130,13 +130,18 @@ async fn forgeries(bed: &Bed, route: Route) -> Vec<(&'static str, Sending)> {
 
     let another = of_one(bed, route).await.signed(bed, one, |_| {});
     let signature = another.headers.iter().find(|(name, _)| *name == "signature").expect("a signature").1.clone();
-    let changes: [(&'static str, Change); 7] = [
+    let no_text = "dpg=\u{e9}";
+    let changes: [(&'static str, Change); 8] = [
         ("of another request", Box::new(move |request| request.header("signature", &signature))),
         ("of another body", Box::new(|request| Sending { text: format!("{} ", request.text), ..request })),
         ("without a digest", Box::new(|request| request.without("content-digest"))),
         ("without its input", Box::new(|request| request.without("signature-input"))),
         ("without the signature", Box::new(|request| request.without("signature"))),
         ("that is no text of signatures", Box::new(|request| request.header("signature-input", "dpg=nonsense"))),
+        (
+            "in bytes that are no text",
+            Box::new(|request| request.header("signature", no_text).header("signature-input", no_text)),
+        ),
         ("that doesn't cover the key", Box::new(|request| request.header("idempotency-key", "not-covered"))),
     ];
     for (what, change) in changes {
