@@ -26,6 +26,7 @@ use crate::commands::action::StatusChange;
 use crate::commands::payload::{ItemRef, LoadedAction};
 use crate::contract::InstanceUrl;
 use crate::http::ApiError;
+use crate::http::json::null_characters;
 use crate::queries::mirrored::{FirstEvent, take_first_event};
 use crate::writes::{Answer, Keyed};
 
@@ -300,10 +301,10 @@ fn derived_key(own_url: &str, user: &str, key: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{own_url}\n{user}\n{key}")))
 }
 
-/// The fields of the contract, and no others.
+/// The fields of the contract, and no others, if they can be kept: Postgres has no U+0000.
 fn fields<T: DeserializeOwned + Serialize>(body: &[u8]) -> Option<Value> {
     let fields: T = serde_json::from_slice(body).ok()?;
-    serde_json::to_value(fields).ok()
+    serde_json::to_value(fields).ok().filter(|fields| null_characters(fields).is_empty())
 }
 
 fn passed_on(answer: &PeerAnswer) -> Option<Answer> {

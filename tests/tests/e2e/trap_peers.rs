@@ -176,6 +176,11 @@ async fn a_targets_trouble_is_told_and_bounded() {
 
     let answer = json!({"action_id": Uuid::new_v4(), "action_name": CONNECT, "action_status": "created", "update_count": 0,
                         "source_item_id": abroad.source["item_id"], "target_item_id": abroad.target["item_id"]});
+    let mut unusable = answer.clone();
+    unusable["action_status"] = json!("crea\0ted");
+    abroad.peer.answer(move |_| Reply::json(201, &unusable));
+    let kept = abroad.asha.perform(&abroad.source, &abroad.target).header("idempotency-key", "unusable");
+    kept.send().await.expect_error(502, "TARGET_INSTANCE_UNAVAILABLE");
     let told = answer.clone();
     abroad.peer.answer(move |_| Reply::json(201, &told));
     let performed = abroad.perform().await.expect(201);
