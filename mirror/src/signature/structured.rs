@@ -3,6 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+/// More than a signature has any use for: each is compared with all before it, and anybody may send them.
+const MOST_PARAMETERS: usize = 16;
+
 /// A parameter's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Item {
@@ -77,7 +80,8 @@ fn parse_parameters(mut rest: &str) -> Option<Parameters> {
         rest = rest.strip_prefix(';')?.trim_start_matches(' ');
         let end = rest.find([';', '=']).unwrap_or(rest.len());
         let (name, after) = rest.split_at_checked(end)?;
-        if !is_key(name) || parameters.iter().any(|(known, _)| known == name) {
+        let repeated = parameters.iter().any(|(known, _)| known == name);
+        if !is_key(name) || repeated || parameters.len() >= MOST_PARAMETERS {
             return None;
         }
         let (value, after) = match after.strip_prefix('=') {

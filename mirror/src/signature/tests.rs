@@ -131,6 +131,9 @@ fn terms_that_are_not_ours_are_refused_however_well_they_are_signed() {
     assert!(rightly_signed(COVERED, &later).is_ok());
     let parameter = |name| SignatureError::Parameter(name);
     let malformed = SignatureError::Malformed("signature-input");
+    let more = |count: u32| (0..count).map(|number| format!(";p{number}")).collect::<String>();
+    assert!(rightly_signed(COVERED, &format!("{TERMS}{}", more(11))).is_ok());
+    let many = more(12);
     for (from, to, error) in [
         ("created=1795225984", "created=-1795225984", SignatureError::Clock(3_590_451_968)),
         ("created=1795225984", "created=999999999999999", SignatureError::Clock(1_795_225_984 - 999_999_999_999_999)),
@@ -149,6 +152,7 @@ fn terms_that_are_not_ours_are_refused_however_well_they_are_signed() {
         (r#"nonce="q83vEjRWeJCrze8SNFZ4kA""#, r#"nonce="""#, parameter("nonce")),
         (r#"keyid="https://a.example.org""#, r#"keyid="""#, parameter("keyid")),
         (r#"keyid="https://a.example.org""#, r#"keyid="https://b.example.org""#, SignatureError::UnknownKey),
+        (r#";alg="ed25519""#, &format!(r#";alg="ed25519"{many}"#), malformed.clone()),
     ] {
         assert!(TERMS.contains(from));
         assert_eq!(rightly_signed(COVERED, &TERMS.replacen(from, to, 1)), Err(error), "{to}");
