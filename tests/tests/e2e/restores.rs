@@ -132,6 +132,14 @@ async fn count(user: &User, action: &str) -> i64 {
     user.action(action).await.expect("the action")["update_count"].as_i64().expect("a count")
 }
 
+/// Once the tables have caught up.
+async fn assert_same_stories(scene: &Scene, actions: &[String]) {
+    for action in actions {
+        arrives(&scene.asha, action, count(&scene.ravi, action).await).await;
+        assert_same_story(&scene.asha, &scene.ravi, action).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_restored_receiver_has_lost_is_sent_again() {
     let cluster = Cluster::start().await;
@@ -154,10 +162,39 @@ async fn what_a_restored_receiver_has_lost_is_sent_again() {
     })
     .await;
     settled(&pair).await;
-    for action in &actions {
-        arrives(&scene.asha, action, count(&scene.ravi, action).await).await;
-        assert_same_story(&scene.asha, &scene.ravi, action).await;
-    }
+    assert_same_stories(&scene, &actions).await;
+    pair.student.verify().await;
+}
+
+/// People go on writing while the receiver is away and comes back: what is new arrives beyond the gap, and the gap is
+/// filled all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_is_restored_while_people_write_gets_everything() {
+    let cluster = Cluster::start().await;
+    let mut pair = pair(cluster.database().await, TestDatabase::create().await).await;
+    let scene = Scene::of_pair(&pair).await;
+    let actions = actions(&scene).await;
+    let mut writers = Writers::start(&scene.ravi, &actions);
+    writers.more(5).await;
+    tokio::task::block_in_place(|| cluster.back_up());
+    let backed_up = lane(&pair).await["last_seq"].clone();
+    eventually("events are delivered after the backup", SOON, || async {
+        let lane = lane(&pair).await;
+        check(lane["acknowledged_seq"].as_i64() > backed_up.as_i64(), &lane)
+    })
+    .await;
+    restore(&cluster, &mut pair.student).await;
+    writers.more(5).await;
+    writers.finish().await;
+    eventually("both sides are the same", SOON, || async {
+        let now = reconcile(&pair).await;
+        check(now.same && now.there == now.here, now.text)
+    })
+    .await;
+    settled(&pair).await;
+    let refills = pair.tutor.process.metric("dpg_mirror_refills_total", &[]).await;
+    assert!(refills >= Some(1.0), "the gap was seen: {refills:?}");
+    assert_same_stories(&scene, &actions).await;
     pair.student.verify().await;
 }
 
