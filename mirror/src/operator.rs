@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::body::{BodyError, event_body};
 use crate::lane::State;
-use crate::queries::{self, Concerned, LaneKey, LaneStatus, ParkedEvent, ParkedPage, ParkedQuery};
+use crate::queries::{self, Concerned, LaneKey, LaneStatus, ParkedEvent, ParkedPage, ParkedQuery, Which};
 use crate::{MirrorError, destination};
 
 /// Why an operator's wish was not done. Nothing was changed.
@@ -99,8 +99,19 @@ pub struct Operator {
 pub async fn lanes(db: &Database, instance_url: Option<&str>) -> Result<Vec<LaneStatus>, MirrorError> {
     match instance_url.map(destination::normalise) {
         Some(None) => Ok(Vec::new()),
-        Some(Some(destination)) => queries::lanes(db, Some(&destination)).await,
-        None => queries::lanes(db, None).await,
+        Some(Some(destination)) => queries::lanes(db, Which::Of(&destination)).await,
+        None => queries::lanes(db, Which::All).await,
+    }
+}
+
+/// How the lanes stand that are called at an instance's URL, in any spelling: its own, and those that were moved to it.
+///
+/// # Errors
+/// As the database says.
+pub async fn lanes_called_at(db: &Database, instance_url: &str) -> Result<Vec<LaneStatus>, MirrorError> {
+    match destination::normalise(instance_url) {
+        None => Ok(Vec::new()),
+        Some(address) => queries::lanes(db, Which::CalledAt(&address)).await,
     }
 }
 
@@ -234,7 +245,7 @@ impl Operator {
     }
 
     async fn status(&self, destination: &str, network: Option<&str>) -> Result<Vec<LaneStatus>, OperatorError> {
-        let mut lanes = queries::lanes(&self.db, Some(destination)).await?;
+        let mut lanes = queries::lanes(&self.db, Which::Of(destination)).await?;
         lanes.retain(|lane| network.is_none_or(|network| lane.key.network == network));
         Ok(lanes)
     }

@@ -121,7 +121,7 @@ impl Mirror {
     /// # Errors
     /// As the database says.
     pub async fn lanes(&self) -> Result<Vec<LaneStatus>, MirrorError> {
-        queries::lanes(&self.means.db, None).await
+        queries::lanes(&self.means.db, queries::Which::All).await
     }
 
     /// One round: works on every lane that is due now until it has to rest.

@@ -96,6 +96,16 @@ impl Instance {
         self
     }
 
+    /// What network.json holds.
+    ///
+    /// # Panics
+    /// When it is no JSON.
+    #[must_use]
+    pub fn contract(&self) -> Contract {
+        let text = std::fs::read(self.directory.path().join("network.json")).expect("network.json is readable");
+        Contract::from(serde_json::from_slice::<serde_json::Value>(&text).expect("network.json is JSON"))
+    }
+
     /// Replaces network.json; processes that run have read theirs.
     ///
     /// # Panics

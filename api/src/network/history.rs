@@ -53,13 +53,18 @@ pub enum Difference {
     Different(Entry),
 }
 
-/// The buckets of what is shared with `peer` in a network.
+/// The buckets of what is shared with a peer, by all `addresses` that it has had, in a network.
 ///
 /// # Errors
 /// As the database says.
-pub async fn buckets(database: &Database, network: &str, side: Side, peer: &InstanceUrl) -> Result<Buckets, ApiError> {
+pub async fn buckets(
+    database: &Database,
+    network: &str,
+    side: Side,
+    addresses: &[InstanceUrl],
+) -> Result<Buckets, ApiError> {
     let mut sums: BTreeMap<String, (u64, Sha256)> = BTreeMap::new();
-    for_each(database, network, side, None, peer, |entry| {
+    for_each(database, network, side, None, addresses, |entry| {
         let (events, sum) = sums.entry(bucket_of(entry.action_id)).or_default();
         *events += 1;
         sum.update(entry.digest.as_bytes());
@@ -77,11 +82,11 @@ pub async fn entries(
     database: &Database,
     network: &str,
     side: Side,
-    peer: &InstanceUrl,
+    addresses: &[InstanceUrl],
     bucket: &str,
 ) -> Result<Vec<Entry>, ApiError> {
     let mut entries = Vec::new();
-    for_each(database, network, side, Some(bucket), peer, |entry| entries.push(entry)).await?;
+    for_each(database, network, side, Some(bucket), addresses, |entry| entries.push(entry)).await?;
     Ok(entries)
 }
 
@@ -90,12 +95,12 @@ async fn for_each(
     network: &str,
     side: Side,
     bucket: Option<&str>,
-    peer: &InstanceUrl,
+    addresses: &[InstanceUrl],
     mut take: impl FnMut(Entry),
 ) -> Result<(), ApiError> {
     let mut unreadable = None;
     let read = histories::each(database, network, side, bucket, |event| {
-        if !InstanceUrl::parse(&event.peer).is_ok_and(|url| url == *peer) {
+        if !InstanceUrl::parse(&event.peer).is_ok_and(|url| addresses.contains(&url)) {
             return;
         }
         match entry(&event) {

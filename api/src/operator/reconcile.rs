@@ -3,14 +3,14 @@
 
 use bytes::Bytes;
 use dpg_eventstore::Database;
-use dpg_mirror::{LaneKey, PeerClient};
+use dpg_mirror::{PeerClient, operator};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::{Failure, contract_in_force};
 use crate::config::Config;
-use crate::contract::{Contracts, InstanceUrl};
+use crate::contract::InstanceUrl;
 use crate::network::history::{self, Buckets, Difference, Entry};
 use crate::queries::histories::{Side, Standing, standings};
 use crate::startup;
@@ -32,23 +32,28 @@ pub(super) async fn reconcile(
     }
     let contracts = contract_in_force(config, database).await?;
     let client = startup::peer_client_of(config, &contracts)?;
+    let lanes = operator::lanes_called_at(database, peer.as_str()).await?;
     let mut networks = contracts.served_networks();
+    // A peer that stands in another network's contract alone is known by its lane.
+    networks
+        .retain(|known| contracts.is_registered(known, peer) || lanes.iter().any(|lane| lane.key.network == *known));
     networks.retain(|known| network.is_none_or(|wanted| known == wanted));
-    networks.retain(|known| contracts.is_registered(known, peer));
     if networks.is_empty() {
-        return Err("no contract of a network that is served here registers this peer".into());
+        return Err(
+            "no contract of a network that is served here registers this peer, and nothing is owed to it".into()
+        );
     }
+    // What it was owed at an address from which its lane was moved is still stored under that address.
+    let addresses = std::iter::once(Ok(peer.clone()))
+        .chain(lanes.iter().map(|lane| InstanceUrl::parse(&lane.key.destination)))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut same = true;
     for network in networks {
-        let there = There { client: &client, url: called(&contracts, &network, peer)?, network: &network };
-        same &= compare(database, &there, peer).await?;
+        let called = contracts.called(&network, peer).ok_or("no contract registers this peer any more")?;
+        let there = There { client: &client, url: Url::parse(called.url.as_str())?, network: &network };
+        same &= compare(database, &there, &addresses).await?;
     }
     Ok(same)
-}
-
-fn called(contracts: &Contracts, network: &str, peer: &InstanceUrl) -> Result<Url, Failure> {
-    let instance = contracts.registered_anywhere(network, peer).ok_or("the peer is not registered")?;
-    Ok(Url::parse(instance.url.as_str())?)
 }
 
 /// The other side.
@@ -91,28 +96,29 @@ fn start_of(body: &Bytes) -> String {
     String::from_utf8_lossy(body).chars().take(300).collect()
 }
 
-async fn compare(database: &Database, there: &There<'_>, peer: &InstanceUrl) -> Result<bool, Failure> {
+async fn compare(database: &Database, there: &There<'_>, addresses: &[InstanceUrl]) -> Result<bool, Failure> {
     let network = there.network;
-    let ours = history::buckets(database, network, Side::Origin, peer).await.map_err(|error| error.message)?;
+    let ours = history::buckets(database, network, Side::Origin, addresses).await.map_err(|error| error.message)?;
     let theirs = there.buckets().await?;
     let mut differences = Vec::new();
     for bucket in history::differing(&ours, &theirs) {
-        let here = history::entries(database, network, Side::Origin, peer, &bucket).await;
+        let here = history::entries(database, network, Side::Origin, addresses, &bucket).await;
         let here = here.map_err(|error| error.message)?;
         differences.extend(history::compare(here, there.entries(&bucket).await?));
     }
     let count = |buckets: &Buckets| buckets.values().map(|bucket| bucket.events).sum::<u64>();
     println!(
-        "{network} with {peer}: {} events here, {} there, {} differ",
+        "{network} with {}: {} events here, {} there, {} differ",
+        there.url.origin().ascii_serialization(),
         count(&ours),
         count(&theirs),
         differences.len()
     );
-    let lane = LaneKey { network: network.to_owned(), destination: peer.normalised().to_owned() };
+    let destinations: Vec<&str> = addresses.iter().map(InstanceUrl::normalised).collect();
     let positions: Vec<i64> = differences.iter().filter_map(missing_there).map(|entry| entry.position).collect();
-    let standings = standings(database, &lane, &positions).await?;
+    let standings = standings(database, network, &destinations, &positions).await?;
     for difference in &differences {
-        println!("{}", told(difference, &lane, |entry| standings.get(&entry.position)));
+        println!("{}", told(difference, network, |entry| standings.get(&entry.position)));
     }
     Ok(differences.is_empty())
 }
@@ -125,20 +131,17 @@ fn missing_there(difference: &Difference) -> Option<&Entry> {
 }
 
 /// A difference for people, with what to do about it.
-fn told<'s>(difference: &Difference, lane: &LaneKey, standing: impl Fn(&Entry) -> Option<&'s Standing>) -> String {
+fn told<'s>(difference: &Difference, network: &str, standing: impl Fn(&Entry) -> Option<&'s Standing>) -> String {
     let event = |entry: &Entry| format!("action {} event {}", entry.action_id, entry.update_count);
     match difference {
         Difference::MissingThere(entry) => {
             let standing = match standing(entry) {
-                Some(Standing { seq, settled: None }) => format!("is waiting as {seq}"),
-                Some(Standing { seq, settled: Some(how) }) if how == "delivered" => {
-                    let LaneKey { network, destination } = lane;
-                    format!(
-                        "was delivered as {seq} and is lost there: \
-                         dpg outbox resend --peer {destination} --network {network} --since {seq}"
-                    )
-                }
-                Some(Standing { seq, settled: Some(how) }) => format!("is {how} as {seq}"),
+                Some(Standing { seq, settled: None, .. }) => format!("is waiting as {seq}"),
+                Some(Standing { destination, seq, settled: Some(how) }) if how == "delivered" => format!(
+                    "was delivered as {seq} and is lost there: \
+                     dpg outbox resend --peer {destination} --network {network} --since {seq}"
+                ),
+                Some(Standing { seq, settled: Some(how), .. }) => format!("is {how} as {seq}"),
                 None => "is owed to another address: dpg peers move".to_owned(),
             };
             format!("missing there: {} {standing}", event(entry))

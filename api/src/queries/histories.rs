@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use dpg_eventstore::Database;
-use dpg_mirror::LaneKey;
 use futures_util::TryStreamExt;
 use serde_json::value::RawValue;
+use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
@@ -87,25 +87,28 @@ pub async fn each(
 /// What our books say of an event that a peer is owed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
+    /// Its lane's destination.
+    pub destination: String,
     /// Its number in the lane.
     pub seq: i64,
     /// `delivered`, `parked` or `dropped`; none while it waits.
     pub settled: Option<String>,
 }
 
-/// How events stand in a lane, by their positions in the log.
+/// How events stand in the lanes of a network to these destinations, by their positions in the log.
 ///
 /// # Errors
 /// As the database says.
 pub async fn standings(
     database: &Database,
-    lane: &LaneKey,
+    network: &str,
+    destinations: &[&str],
     positions: &[i64],
 ) -> Result<BTreeMap<i64, Standing>, QueryError> {
     let client = database.client().await?;
     let rows = client
         .query(
-            "select o.position, o.seq,
+            "select o.position, o.destination, o.seq,
                     case when p.seq is not null and p.resolution is null then 'parked'
                          when p.resolution = 'dropped' then 'dropped'
                          when p.resolution = 'retry' then null
@@ -113,9 +116,12 @@ pub async fn standings(
                from outbox o
                left join lanes l using (network, destination)
                left join parked_events p using (network, destination, seq)
-              where o.network = $1 and o.destination = $2 and o.position = any ($3)",
-            &[&lane.network, &lane.destination, &positions],
+              where o.network = $1 and o.destination = any ($2) and o.position = any ($3)",
+            &[&network, &destinations, &positions],
         )
         .await?;
-    Ok(rows.iter().map(|row| (row.get(0), Standing { seq: row.get(1), settled: row.get(2) })).collect())
+    let standing = |row: &Row| {
+        Ok((row.try_get(0)?, Standing { destination: row.try_get(1)?, seq: row.try_get(2)?, settled: row.try_get(3)? }))
+    };
+    rows.iter().map(standing).collect()
 }

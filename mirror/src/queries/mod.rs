@@ -25,8 +25,8 @@ pub(crate) use owed::{Due, due_events, due_lanes, withdrawn};
 pub use owed::{DueEvent, DueLane};
 pub use parked::{ParkedEvent, ParkedPage, ParkedQuery};
 pub(crate) use parked::{drop_parked, event_at, find as find_parked, list as list_parked, retry};
-pub(crate) use status::lanes;
 pub use status::{LaneStatus, Operation};
+pub(crate) use status::{Which, lanes};
 
 /// Which lane: a network and a normalised destination.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

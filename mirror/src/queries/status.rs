@@ -19,8 +19,8 @@ pub struct LaneStatus {
     pub state: State,
     /// An event is parked because the peer holds another content for it.
     pub diverged: bool,
-    /// Epoch of the log that it delivers.
-    pub epoch: Uuid,
+    /// Epoch of the log that it delivers; none while the network has no log.
+    pub epoch: Option<Uuid>,
     /// The last number given out.
     pub last_seq: i64,
     /// Every number up to it is delivered, parked or dropped.
@@ -57,6 +57,28 @@ pub struct Operation {
 }
 
 impl LaneStatus {
+    /// A lane that has never had an event, in a network whose log has this epoch.
+    #[must_use]
+    pub fn untouched(key: LaneKey, epoch: Option<Uuid>) -> Self {
+        Self {
+            key,
+            state: State::Ready,
+            diverged: false,
+            epoch,
+            last_seq: 0,
+            acknowledged_seq: 0,
+            waiting: 0,
+            oldest_recorded_at: None,
+            parked: 0,
+            failures: 0,
+            next_attempt_at: None,
+            last_error: None,
+            high_water: 0,
+            moved_to: None,
+            operation: None,
+        }
+    }
+
     /// Age of the oldest waiting event in whole seconds, 0 without one.
     #[must_use]
     pub fn oldest_waiting_seconds(&self, now: DateTime<Utc>) -> i64 {
@@ -84,8 +106,24 @@ impl LaneStatus {
     }
 }
 
-/// How every lane stands, by network and destination; with `only`, that of one destination.
-pub(crate) async fn lanes(db: &Database, only: Option<&str>) -> Result<Vec<LaneStatus>, MirrorError> {
+/// Which lanes are asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Which<'a> {
+    /// Every one.
+    All,
+    /// Those that are kept under a destination.
+    Of(&'a str),
+    /// Those that are called at an address: kept under it, or moved to it.
+    CalledAt(&'a str),
+}
+
+/// How lanes stand, by network and destination.
+pub(crate) async fn lanes(db: &Database, which: Which<'_>) -> Result<Vec<LaneStatus>, MirrorError> {
+    let (destination, moved) = match which {
+        Which::All => (None, false),
+        Which::Of(destination) => (Some(destination), false),
+        Which::CalledAt(address) => (Some(address), true),
+    };
     let rows = query(
         db,
         "with lane as (
@@ -93,7 +131,7 @@ pub(crate) async fn lanes(db: &Database, only: Option<&str>) -> Result<Vec<LaneS
                     l.state, l.failures, l.next_attempt_at, l.last_error, l.high_water, l.moved_to,
                     l.operation, l.operated_by, l.operated_at
                from outbox_heads h full join lanes l using (network, destination)
-              where $1::text is null or destination = $1
+              where $1::text is null or destination = $1 or ($2 and l.moved_to = $1)
          ), counted as (
              select lane.network, lane.destination,
                     count(*) filter (where p.resolution is null) as parked,
@@ -121,7 +159,7 @@ pub(crate) async fn lanes(db: &Database, only: Option<&str>) -> Result<Vec<LaneS
                   order by o.seq limit 1)
            from lane left join counted c using (network, destination) join log_head h using (network)
           order by 1, 2",
-        &[&only],
+        &[&destination, &moved],
     )
     .await?;
     let mut lanes = Vec::with_capacity(rows.len());

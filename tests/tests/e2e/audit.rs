@@ -55,7 +55,7 @@ async fn metrics_say_how_a_peers_lane_stands() {
 
 #[tokio::test]
 async fn what_is_owed_follows_a_peer_to_its_new_address() {
-    let Pair { student, tutor, .. } = Pair::start().await;
+    let Pair { student, tutor, .. } = Pair::with(PairOptions { signed: true, ..PairOptions::default() }).await;
     let scene = Scene::of(&student, &tutor).await;
     let (old, new_port) = (student.instance.url.clone(), port::free());
     let new = port::url(new_port);
@@ -67,7 +67,7 @@ async fn what_is_owed_follows_a_peer_to_its_new_address() {
     let (done, text) = run(&tutor.instance, &["peers", "move", &old, &new]).await;
     assert!(!done && text.contains(&format!("registers no instance at {new}")), "{text}");
 
-    let contract = Contract::new().instance(STUDENT, &new).instance(TUTOR, &tutor.instance.url);
+    let contract = tutor.instance.contract().edit(|document| document["instances"][0]["instance_url"] = json!(new));
     instance.write_contract(&contract);
     tutor.instance.write_contract(&contract);
     let _again = scene.ravi.post("/api/v1/network/refetch_schemas").send().await.expect(200);
@@ -82,6 +82,8 @@ async fn what_is_owed_follows_a_peer_to_its_new_address() {
     arrives(&asha, &scene.action, 3).await;
     let events = assert_same_story(&asha, &scene.ravi, &scene.action).await;
     assert_eq!(events.len(), 4);
+    let (same, text) = run(&tutor.instance, &["peers", "reconcile", &new]).await;
+    assert!(same && text.contains("4 events here, 4 there, 0 differ"), "{text}");
     moved.verify().await;
     tutor.verify().await;
 }
@@ -138,6 +140,8 @@ async fn an_action_into_another_network_is_mirrored_back() {
     assert_same_story(&asha, &ravi, &withdrawn).await;
     let (_, text) = run(&tutor.instance, &["peers"]).await;
     assert!(text.contains(OTHER) && text.contains("ready"), "{text}");
+    let (same, text) = run(&tutor.instance, &["peers", "reconcile", &student_url]).await;
+    assert!(same && text.contains("4 events here, 4 there, 0 differ"), "{text}");
     student.verify().await;
     tutor.verify().await;
 }

@@ -7,7 +7,7 @@ mod peers;
 use actix_web::HttpRequest;
 use actix_web::web::ServiceConfig;
 use chrono::Utc;
-use dpg_mirror::Operator;
+use dpg_mirror::{LaneStatus, Operator};
 use serde_json::Value;
 
 use crate::app::App;
@@ -41,7 +41,8 @@ pub(super) fn spelling(app: &App, network: &str, destination: &str) -> String {
     registered.unwrap_or_else(|| destination.to_owned())
 }
 
-fn lane_objects(app: &App, lanes: &[dpg_mirror::LaneStatus]) -> Vec<Value> {
+/// Lanes as answers show them.
+pub(super) fn lane_objects(app: &App, lanes: &[LaneStatus]) -> Vec<Value> {
     let now = Utc::now();
     lanes.iter().map(|lane| lane.to_json(&spelling(app, &lane.key.network, &lane.key.destination), now)).collect()
 }
