@@ -103,12 +103,15 @@ pub async fn update_status(
     let target = &action.state.target.item;
     let url = InstanceUrl::parse(&target.item_instance_url).map_err(|_| unavailable())?;
     let target = app.contracts.registered(&target.item_network, &target.item_domain, &url).ok_or_else(unavailable)?;
+    // We may have moved since: we speak as who we are now.
+    let source = &action.state.source.item;
+    let own_url = app.contracts.own_instance_url(&source.item_network, &source.item_domain);
     let body = StatusBody {
         action_id: action.state.action_id,
         action_status: &change.status,
         remarks: change.remarks.as_deref(),
         event_payload: change.event_payload.as_ref(),
-        source_item: &action.state.source.item,
+        source_item: ItemRef { item_instance_url: own_url, ..source.clone() },
         source_item_owner: action.state.source.owner.as_deref(),
     };
     let call = Call {
@@ -130,7 +133,7 @@ struct StatusBody<'a> {
     remarks: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_payload: Option<&'a Map<String, Value>>,
-    source_item: &'a ItemRef,
+    source_item: ItemRef,
     source_item_owner: Option<&'a str>,
 }
 
