@@ -184,7 +184,10 @@ async fn claims(bed: &Bed, route: Route, mode: Mode) {
     assert_verdict(route, "signed by another peer", mode, &other, verdict);
 
     // Nobody speaks for us: not unsigned, not as a peer, and not with our own key.
-    for spelling in [own.clone(), own.replace("127.0.0.1", "localhost"), format!("{own}/path")] {
+    let as_host = |host: &str| own.replace("127.0.0.1", host);
+    let spellings =
+        [own.clone(), as_host("localhost"), as_host("a:b@LOCALHOST"), as_host("[::1]"), format!("{own}/path")];
+    for spelling in spellings {
         let ours = call(bed.body(route, &spelling).await);
         let verdict = by_mode(Err(MISMATCH), Err(MISMATCH), Err(REQUIRED));
         assert_verdict(route, "unsigned in our name", mode, &ours.unsigned(bed).send().await, verdict);
