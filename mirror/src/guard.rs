@@ -118,36 +118,33 @@ fn is_public(address: IpAddr) -> bool {
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, ..] = address.octets();
+    let [a, b, c, _] = address.octets();
     let shared = a == 100 && (64..128).contains(&b);
     let benchmark = a == 198 && (b == 18 || b == 19);
+    let protocols = (a, b, c) == (192, 0, 0);
     !(a == 0
         || a >= 224
         || shared
         || benchmark
+        || protocols
         || address.is_private()
         || address.is_loopback()
         || address.is_link_local())
 }
 
-/// IPv6 also has forms that carry an IPv4 address to a translator or a tunnel.
+/// Global unicast addresses, and the forms of them that carry an IPv4 address to a translator or a tunnel: the
+/// well-known NAT64 prefix and 6to4. Everything else of IPv6 leads nowhere or to somebody's own network.
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let segments = address.segments();
-    let embedded = match segments {
-        [0x0064, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] | [0, 0, 0, 0, 0, 0, high, low] => {
-            let [a, b] = high.to_be_bytes();
-            let [c, d] = low.to_be_bytes();
-            Some(Ipv4Addr::new(a, b, c, d))
-        }
-        _ => None,
+    let embedded = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Ipv4Addr::new(a, b, c, d)
     };
-    !(address.is_unspecified()
-        || address.is_loopback()
-        || address.is_multicast()
-        || address.is_unique_local()
-        || address.is_unicast_link_local()
-        || segments.first().is_some_and(|first| first & 0xffc0 == 0xfec0)
-        || embedded.is_some_and(|address| !is_public_v4(address)))
+    match address.segments() {
+        [0x0064, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => is_public_v4(embedded(high, low)),
+        // Teredo hides the address that it carries.
+        [0x2001, 0, ..] => false,
+        [first, ..] => first & 0xe000 == 0x2000,
+    }
 }
 
 #[cfg(test)]
@@ -178,6 +175,12 @@ mod tests {
             "[::ffff:10.0.0.1]",
             "[::127.0.0.1]",
             "[64:ff9b::10.0.0.1]",
+            "[64:ff9b:1::10.0.0.1]",
+            "[64:ff9b:1:a00:0:100::]",
+            "[::ffff:0:127.0.0.1]",
+            "[2001:0:5ef5:79fd::f5ff:fffe]",
+            "[100::1]",
+            "192.0.0.8",
             "[2002:7f00:1::]",
             "[ff02::1]",
             "[fec0::1]",
@@ -186,7 +189,16 @@ mod tests {
             assert!(guard.check_literal(&url).is_err(), "{literal} was let through");
             assert!(Guard::open().check_literal(&url).is_ok());
         }
-        for literal in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "[2001:4860:4860::8888]"] {
+        for literal in [
+            "8.8.8.8",
+            "172.32.0.1",
+            "100.128.0.1",
+            "192.0.1.1",
+            "[2001:4860:4860::8888]",
+            "[64:ff9b::8.8.8.8]",
+            "[2002:808:808::1]",
+            "[::ffff:8.8.8.8]",
+        ] {
             assert!(guard.check_literal(&Url::parse(&format!("http://{literal}/")).unwrap()).is_ok(), "{literal}");
         }
     }

@@ -281,6 +281,8 @@ pub fn install_tls_provider() {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[test]
@@ -308,5 +310,64 @@ mod tests {
             let error = client.post(&by_name, "/x", Bytes::from_static(b"{}"), &[]).await.unwrap_err();
             assert!(matches!(error, PeerError::Unreachable(_)), "{error:?}");
         }
+    }
+
+    /// A server that answers each connection with `head`, and then with `piece` again and again until the caller has gone.
+    async fn endless(head: &'static str, piece: &'static str) -> Url {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _request = stream.read(&mut [0; 4096]).await;
+                let mut more = stream.write_all(head.as_bytes()).await;
+                while more.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    more = stream.write_all(piece.as_bytes()).await;
+                }
+            }
+        });
+        url
+    }
+
+    fn client(timeout: Duration) -> PeerClient {
+        PeerClient::new(PeerOptions { timeout, guard: Guard::open(), signer: None }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_long_is_given_up_before_its_end() {
+        assert_eq!(client(Duration::from_secs(60)).max_answer_bytes, 16 * 1024 * 1024);
+        let client = client(Duration::from_secs(60)).with_max_answer(100);
+        for (head, piece) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", "x"),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n", "x"),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "a\r\n0123456789\r\n"),
+        ] {
+            let error = client.get(&endless(head, piece).await, "/", &[]).await.unwrap_err();
+            assert!(matches!(error, PeerError::TooLarge { status: 200 }), "{head:?}: {error:?}");
+            assert!(!error.known_unsent());
+        }
+    }
+
+    /// Each byte comes in time, and the whole never does: in the head, in the body, and in a line that goes on.
+    #[tokio::test]
+    async fn an_answer_that_trickles_is_given_up_in_time() {
+        let client = client(Duration::from_millis(300));
+        for (head, piece) in [
+            ("HTTP/1.1 200 OK\r\n", "x: y\r\n"),
+            ("HTTP/1.1 200 OK\r\nx: ", "y"),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n", "x"),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "1\r\nx\r\n"),
+        ] {
+            let error = client.get(&endless(head, piece).await, "/", &[]).await.unwrap_err();
+            assert!(matches!(error, PeerError::Timeout), "{head:?}: {error:?}");
+        }
+    }
+
+    /// What a body is packed in stays: a small answer can't become a large one here.
+    #[tokio::test]
+    async fn an_answer_is_not_unpacked() {
+        let head = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\n\x1f\x08\x08\x08";
+        let answer = client(Duration::from_secs(60)).get(&endless(head, "").await, "/", &[]).await.unwrap();
+        assert_eq!(answer.body.as_ref(), b"\x1f\x08\x08\x08");
     }
 }

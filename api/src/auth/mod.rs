@@ -43,4 +43,4 @@ pub async fn user_exists(database: &dpg_eventstore::Database, id: &str) -> Resul
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -168,7 +168,8 @@ fn same_action(known: &ActionState, told: &ActionState, origin: &InstanceUrl) ->
         && same_party(&known.target, &told.target)
 }
 
-fn same_instance(a: &str, b: &str) -> bool {
+/// Whether two URLs name one instance (CONTRACT 5.3).
+pub fn same_instance(a: &str, b: &str) -> bool {
     match (InstanceUrl::parse(a), InstanceUrl::parse(b)) {
         (Ok(a), Ok(b)) => a.normalised() == b.normalised(),
         _ => a == b,

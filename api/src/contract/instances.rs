@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use dpg_mirror::signature::PublicKey;
 use serde_json::Value;
 
 use super::instance_url::InstanceUrl;
@@ -44,11 +43,11 @@ pub(super) fn read_instances(document: &Value, report: &mut Report) -> Vec<Insta
     for (position, entry) in entries.into_iter().flatten().enumerate() {
         let at = index("/instances", position);
         let Some(instance) = read_instance(entry, &at) else { continue };
-        for key in instance.public_keys.iter().filter(|key| !is_readable_key(key)) {
-            report.warning(
-                &at,
-                format!("{key:?} is not a base64 Ed25519 public key; nothing this instance signs will count"),
-            );
+        for key in &instance.public_keys {
+            if let Err(error) = PublicKey::parse(key) {
+                let message = format!("the public key {key:?} proves nothing that this instance signs: {error}");
+                report.warning(&at, message);
+            }
         }
         if let Some(other) = instances.iter().find(|other| other.url.differs_only_by_path(&instance.url)) {
             let message =
@@ -113,10 +112,6 @@ fn fold(first: &mut Instance, again: Instance, at: &str, report: &mut Report) {
             first.public_keys.push(key);
         }
     }
-}
-
-fn is_readable_key(key: &str) -> bool {
-    STANDARD.decode(key.strip_prefix("ed25519:").unwrap_or(key)).is_ok_and(|bytes| bytes.len() == 32)
 }
 
 #[cfg(test)]

@@ -65,8 +65,19 @@ impl Contracts {
     /// Whether `host[:port]` is this instance's: that of its base URL, by any alias of the loopback.
     #[must_use]
     pub fn is_own_authority(&self, authority: &str) -> bool {
-        let scheme = self.own_url.normalised().split_once("://").map_or("https", |(scheme, _)| scheme);
-        InstanceUrl::parse(&format!("{scheme}://{authority}")).is_ok_and(|url| self.is_own(&url))
+        InstanceUrl::parse(&format!("{}://{authority}", self.own_scheme())).is_ok_and(|url| self.is_own(&url))
+    }
+
+    /// An authority as signatures cover it: without the port that goes without saying (RFC 9421, 2.2.3). The scheme is
+    /// ours, whatever a proxy before us makes of it.
+    #[must_use]
+    pub fn without_default_port<'a>(&self, authority: &'a str) -> &'a str {
+        let port = if self.own_scheme() == "http" { ":80" } else { ":443" };
+        authority.strip_suffix(port).unwrap_or(authority)
+    }
+
+    fn own_scheme(&self) -> &str {
+        self.own_url.normalised().split_once("://").map_or("https", |(scheme, _)| scheme)
     }
 
     /// What our signatures call us: our URL in the first spelling that a contract registers, else as configured.

@@ -26,6 +26,7 @@ use crate::commands::action::StatusChange;
 use crate::commands::payload::{ItemRef, LoadedAction};
 use crate::contract::InstanceUrl;
 use crate::http::ApiError;
+use crate::http::json::null_characters;
 use crate::queries::mirrored::{FirstEvent, take_first_event};
 use crate::writes::{Answer, Keyed};
 
@@ -70,7 +71,6 @@ pub async fn perform(app: &App, mut forward: Forward<'_>, asked: Asked) -> Resul
     });
     let call = Call {
         to: &asked.target.item_instance_url,
-        from: &asked.source.item.item_instance_url,
         path: "/api/v1/network/action/perform",
         body: bytes(&body)?,
         status: StatusCode::CREATED,
@@ -103,17 +103,19 @@ pub async fn update_status(
     let target = &action.state.target.item;
     let url = InstanceUrl::parse(&target.item_instance_url).map_err(|_| unavailable())?;
     let target = app.contracts.registered(&target.item_network, &target.item_domain, &url).ok_or_else(unavailable)?;
+    // We may have moved since: we speak as who we are now.
+    let source = &action.state.source.item;
+    let own_url = app.contracts.own_instance_url(&source.item_network, &source.item_domain);
     let body = StatusBody {
         action_id: action.state.action_id,
         action_status: &change.status,
         remarks: change.remarks.as_deref(),
         event_payload: change.event_payload.as_ref(),
-        source_item: &action.state.source.item,
+        source_item: ItemRef { item_instance_url: own_url, ..source.clone() },
         source_item_owner: action.state.source.owner.as_deref(),
     };
     let call = Call {
         to: target.url.as_str(),
-        from: &action.state.source.item.item_instance_url,
         path: UPDATE_STATUS,
         body: bytes(&body)?,
         status: StatusCode::OK,
@@ -131,13 +133,12 @@ struct StatusBody<'a> {
     remarks: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_payload: Option<&'a Map<String, Value>>,
-    source_item: &'a ItemRef,
+    source_item: ItemRef,
     source_item_owner: Option<&'a str>,
 }
 
 struct Call<'a> {
     to: &'a str,
-    from: &'a str,
     path: &'static str,
     body: Bytes,
     status: StatusCode,
@@ -171,7 +172,8 @@ impl Call<'_> {
 
     /// Sends, and writes down what became of it.
     async fn send_claimed(&self, app: &App, user: &str, key: &Keyed) -> Result<Option<Answer>, ApiError> {
-        let heard = self.exchange(app, &derived_key(self.from, user, &key.scope.key)).await;
+        let own_url = app.contracts.own_url().as_str();
+        let heard = self.exchange(app, &derived_key(own_url, user, &key.scope.key)).await;
         match &heard {
             Ok(Heard::Done(answer)) => {
                 idempotency::finish(&app.database, &key.scope, i32::from(self.status.as_u16()), answer).await?;
@@ -296,15 +298,16 @@ async fn keeps_keys(app: &App, call: &Call<'_>) -> bool {
     answer.status == 200 && capabilities.is_some_and(|all| all.iter().any(|one| one == "idempotency-key"))
 }
 
-/// The key that the target sees: the same for every retry, and telling nothing of ours.
-fn derived_key(from: &str, user: &str, key: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{from}\n{user}\n{key}")))
+/// The key that the target sees: the same for every retry, however a contract may come to spell us, and telling nothing
+/// of ours.
+fn derived_key(own_url: &str, user: &str, key: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(format!("{own_url}\n{user}\n{key}")))
 }
 
-/// The fields of the contract, and no others.
+/// The fields of the contract, and no others, if they can be kept: Postgres has no U+0000.
 fn fields<T: DeserializeOwned + Serialize>(body: &[u8]) -> Option<Value> {
     let fields: T = serde_json::from_slice(body).ok()?;
-    serde_json::to_value(fields).ok()
+    serde_json::to_value(fields).ok().filter(|fields| null_characters(fields).is_empty())
 }
 
 fn passed_on(answer: &PeerAnswer) -> Option<Answer> {

@@ -11,6 +11,9 @@ use crate::config::PeerAuth;
 use crate::contract::InstanceUrl;
 use crate::http::{ApiError, Form};
 
+/// Stands for a header that is no text: no header that can be read has it in it.
+const UNREADABLE: &str = "\u{fffd}";
+
 /// Whom a write says that it speaks for, and in which network.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
@@ -82,7 +85,7 @@ impl Credentials {
             if !same {
                 return Err(mismatch());
             }
-            unseen(app, &verified).await?;
+            unseen(app, &claimed, &verified.nonce).await?;
         }
         (app.contact)(claimed.normalised());
         Ok(())
@@ -122,11 +125,11 @@ pub(super) fn verify(
 }
 
 /// A signed write counts once: its nonce is remembered, in Postgres, for all processes of the instance.
-async fn unseen(app: &App, verified: &Verified) -> Result<(), ApiError> {
-    if crate::queries::nonces::remember(&app.database, &verified.keyid, &verified.nonce).await? {
+async fn unseen(app: &App, signer: &InstanceUrl, nonce: &str) -> Result<(), ApiError> {
+    if crate::queries::nonces::remember(&app.database, signer.normalised(), nonce).await? {
         return Ok(());
     }
-    tracing::info!(keyid = verified.keyid, "a signed request came twice");
+    tracing::info!(%signer, "a signed request came twice");
     Err(invalid())
 }
 
@@ -137,13 +140,14 @@ fn authority<'r>(app: &App, request: &'r HttpRequest) -> &'r str {
     let trusted = proxy.is_some_and(|proxy| app.config.trusted_proxies.iter().any(|block| block.contains(&proxy)));
     let forwarded = header("x-forwarded-host").filter(|_| trusted);
     let sent = || header("host").or_else(|| request.uri().authority().map(|authority| authority.as_str()));
-    forwarded.or_else(sent).unwrap_or_default().trim()
+    app.contracts.without_default_port(forwarded.or_else(sent).unwrap_or_default().trim())
 }
 
 /// The part of a request that a signature covers.
 fn with_head<T>(app: &App, request: &HttpRequest, with: impl FnOnce(&RequestHead<'_>) -> T) -> T {
+    // What is no text is there all the same: a signature that can't be read is not a missing one.
     let headers: Vec<(&str, &str)> =
-        request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+        request.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or(UNREADABLE))).collect();
     let uri = request.uri();
     with(&RequestHead {
         method: request.method().as_str(),

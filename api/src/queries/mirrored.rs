@@ -4,10 +4,12 @@ use chrono::{DateTime, Utc};
 use dpg_eventstore::Database;
 use dpg_eventstore::idempotency::{Scope, finish_in};
 use serde_json::{Value, json};
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::QueryError;
+use crate::commands::mirrored::same_instance;
 use crate::commands::payload::ItemRef;
 
 /// Which first event is looked for.
@@ -39,19 +41,35 @@ pub async fn take_first_event(
     // Of two keys that look for the same event at once, the second sees what the first has taken.
     let lock = format!("first event of {}", source.item_id);
     transaction.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", &[&lock]).await?;
-    let sql = "select e.action_id, e.action_status, e.update_count
+    let sql = "select e.action_id, e.action_status, e.update_count, e.target_item_instance_url
                  from action_events_live.action_events e
                  join event_log l on l.network = e.partition_network and l.position = e.position
                 where e.partition_network = $1 and e.action_type = $2 and e.source_item_id = $3 and e.target_item_id = $4
+                  and e.target_item_network = $9 and e.target_item_domain = $10 and e.target_item_type = $11
                   and e.update_count = 0 and e.source_here and not e.target_here and l.recorded_at >= $5
                   and not exists (select from idempotency i
                                    where i.answer ->> 'action_id' = e.action_id::text
                                      and (i.caller, i.route, i.key) <> ($6, $7, $8))
-                order by e.position limit 1";
+                order by e.position";
     let (caller, route, key) = (&scope.caller, &scope.route, &scope.key);
-    let parameters: [&(dyn ToSql + Sync); 8] =
-        [&source.item_network, &action_type, &source.item_id, &target.item_id, &attempted_at, caller, route, key];
-    let Some(row) = transaction.query_opt(sql, &parameters).await? else { return Ok(None) };
+    let (network, domain, item_type) = (&target.item_network, &target.item_domain, &target.item_type);
+    let parameters: [&(dyn ToSql + Sync); 11] = [
+        &source.item_network,
+        &action_type,
+        &source.item_id,
+        &target.item_id,
+        &attempted_at,
+        caller,
+        route,
+        key,
+        network,
+        domain,
+        item_type,
+    ];
+    let rows = transaction.query(sql, &parameters).await?;
+    // Whoever holds an item of that id elsewhere was not asked.
+    let of_target = |row: &&Row| same_instance(row.get(3), &target.item_instance_url);
+    let Some(row) = rows.iter().find(of_target) else { return Ok(None) };
     let answer = json!({
         "action_id": row.get::<_, Uuid>(0),
         "action_type": action_type,

@@ -25,3 +25,27 @@ pub async fn prune(database: &Database) -> Result<u64, ReadError> {
     let old = "select ctid from seen_nonces where seen_at < now() - interval '660 seconds' limit 10000";
     database.delete_in_batches(&format!("delete from seen_nonces where ctid = any (array({old}))")).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::tests::run;
+
+    /// A signature may be as much ahead of our clock as it may be behind it: so long it counts.
+    #[tokio::test]
+    async fn a_nonce_is_remembered_as_long_as_its_signature_counts() {
+        run(async |bench| {
+            let client = bench.database.client().await.unwrap();
+            for (nonce, seconds) in [("counts", 605.0), ("counts no more", 665.0)] {
+                assert!(remember(&bench.database, "https://b.example.org", nonce).await.unwrap());
+                let sql = "update seen_nonces set seen_at = now() - $2 * interval '1 second' where nonce = $1";
+                client.execute(sql, &[&nonce, &seconds]).await.unwrap();
+            }
+            assert_eq!(prune(&bench.database).await.unwrap(), 1);
+            assert!(!remember(&bench.database, "https://b.example.org", "counts").await.unwrap());
+            assert!(remember(&bench.database, "https://c.example.org", "counts").await.unwrap());
+            assert!(remember(&bench.database, "https://b.example.org", "counts no more").await.unwrap());
+        })
+        .await;
+    }
+}

@@ -5,6 +5,7 @@
 
 mod appending;
 mod failing;
+mod keys;
 mod storage;
 
 use dpg_eventstore::append::AppendOptions;

@@ -12,10 +12,8 @@ pub fn content_digest(body: &[u8]) -> String {
     format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(body)))
 }
 
-/// Whether a received header names this body by SHA-256. Digests by other algorithms beside it are passed over.
+/// Whether a received header names this body by SHA-256, once. Digests by other algorithms beside it are passed over.
 pub(super) fn matches(header: &str, body: &[u8]) -> bool {
-    structured::dictionary(header)
-        .into_iter()
-        .flatten()
-        .any(|(name, value)| name == "sha-256" && structured::bytes(value).is_some_and(|d| d == *Sha256::digest(body)))
+    let digest = structured::only_member(header, "sha-256").and_then(structured::bytes);
+    digest.is_some_and(|digest| digest == *Sha256::digest(body))
 }

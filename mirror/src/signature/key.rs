@@ -8,6 +8,17 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
 const PUBLIC_PREFIX: &str = "ed25519:";
+/// The y coordinates (low and high half) of the points of small order, in each way to write them: nobody's keys, but ring
+/// takes them, and then every fourth or eighth signature out of nothing verifies. A placeholder of zeros is one of them.
+const SMALL_ORDER: [(u128, u128); 7] = [
+    (0, 0),
+    (1, 0),
+    (0xf098_eff2_89f4_c345_b027_b2c2_8f95_e826, 0x05fc_536d_8802_38b1_3933_c6d3_05ac_dfd5),
+    (0x0f67_100d_760b_3cba_4fd8_4d3d_706a_17c7, 0x7a03_ac92_77fd_c74e_c6cc_392c_fa53_202a),
+    (u128::MAX - 19, u128::MAX >> 1),
+    (u128::MAX - 18, u128::MAX >> 1),
+    (u128::MAX - 17, u128::MAX >> 1),
+];
 
 /// Why a key can't be used, or nothing signed with it. Never holds the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +29,9 @@ pub enum KeyError {
     /// Raw bytes of another length.
     #[error("the key is not 32 bytes long")]
     Length,
+    /// A public key that proves nothing.
+    #[error("the key is one for which anybody can sign")]
+    Weak,
     /// PKCS#8 of something else.
     #[error("the PKCS#8 document is not a usable Ed25519 key")]
     Pkcs8,
@@ -133,7 +147,8 @@ impl PublicKey {
         let text = text.trim();
         let bytes =
             STANDARD.decode(text.strip_prefix(PUBLIC_PREFIX).unwrap_or(text)).map_err(|_| KeyError::Encoding)?;
-        Ok(Self(bytes.try_into().map_err(|_| KeyError::Length)?))
+        let bytes = bytes.try_into().map_err(|_| KeyError::Length)?;
+        if has_small_order(&bytes) { Err(KeyError::Weak) } else { Ok(Self(bytes)) }
     }
 
     pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
@@ -141,9 +156,39 @@ impl PublicKey {
     }
 }
 
+/// The highest bit is the sign of x.
+fn has_small_order(key: &[u8; 32]) -> bool {
+    let halves = key.first_chunk().zip(key.last_chunk());
+    let y = halves.map(|(low, high)| (u128::from_le_bytes(*low), u128::from_le_bytes(*high) & (u128::MAX >> 1)));
+    y.is_some_and(|y| SMALL_ORDER.contains(&y))
+}
+
 /// With the prefix, as it stands in contracts.
 impl std::fmt::Display for PublicKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{PUBLIC_PREFIX}{}", STANDARD.encode(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Why those keys are none: a signature that needs no private key, tried on some texts.
+    #[test]
+    fn a_key_for_which_anybody_can_sign_is_none() {
+        for (low, high) in SMALL_ORDER {
+            for sign in [0, 1 << 127] {
+                let mut bytes = [0; 32];
+                bytes[..16].copy_from_slice(&low.to_le_bytes());
+                bytes[16..].copy_from_slice(&(high | sign).to_le_bytes());
+                let mut from_nothing = [0; 64];
+                from_nothing[0] = 1;
+                let forged = (0..100).any(|text: u32| PublicKey(bytes).verifies(&text.to_le_bytes(), &from_nothing));
+                // Where x is 0 the sign means nothing, and ring may take it or not.
+                assert!(forged || sign != 0, "{bytes:x?} is no key of small order");
+                assert_eq!(PublicKey::parse(&STANDARD.encode(bytes)), Err(KeyError::Weak));
+            }
+        }
     }
 }

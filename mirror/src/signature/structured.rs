@@ -3,6 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+/// More than a signature has any use for: each is compared with all before it, and anybody may send them.
+const MOST_PARAMETERS: usize = 16;
+
 /// A parameter's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Item {
@@ -77,7 +80,8 @@ fn parse_parameters(mut rest: &str) -> Option<Parameters> {
         rest = rest.strip_prefix(';')?.trim_start_matches(' ');
         let end = rest.find([';', '=']).unwrap_or(rest.len());
         let (name, after) = rest.split_at_checked(end)?;
-        if !is_key(name) || parameters.iter().any(|(known, _)| known == name) {
+        let repeated = parameters.iter().any(|(known, _)| known == name);
+        if !is_key(name) || repeated || parameters.len() >= MOST_PARAMETERS {
             return None;
         }
         let (value, after) = match after.strip_prefix('=') {
@@ -102,7 +106,7 @@ fn parse_item(text: &str) -> Option<(Item, &str)> {
         word if word.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
             // Fifteen digits at most, as the RFC has it; and only the spelling that we would write.
             let number: i64 = word.parse().ok()?;
-            if word.len() > 16 || number.to_string() != word {
+            if number.unsigned_abs() > 999_999_999_999_999 || number.to_string() != word {
                 return None;
             }
             Item::Integer(number)

@@ -1,3 +1,5 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
@@ -102,6 +104,119 @@ fn malformed_headers_are_told_from_missing_ones() {
         (r#""@path""#, r#""@path" "x-absent""#, SignatureError::Component("x-absent".to_owned())),
     ] {
         assert_eq!(read(&INPUT.replace(from, to), SIGNATURE), Err(error));
+    }
+}
+
+const COVERED: &str = r#""@method" "@authority" "@path" "content-digest""#;
+const TERMS: &str = concat!(
+    r#";created=1795225984;nonce="q83vEjRWeJCrze8SNFZ4kA";keyid="https://a.example.org""#,
+    r#";alg="ed25519";tag="dpg-peer""#
+);
+
+/// What becomes of a request whose terms are as given, signed with the right key over just these terms.
+fn rightly_signed(covered: &str, terms: &str) -> Result<Verified, SignatureError> {
+    let request = head(&[("content-digest", DIGEST)]);
+    let value = |name: &str| request.component(name).unwrap_or_else(|| "as the signer sees it".to_owned());
+    let lines = covered.split(' ').map(|name| format!("{name}: {}\n", value(name.trim_matches('"'))));
+    let base = format!("{}\"@signature-params\": ({covered}){terms}", lines.collect::<String>());
+    let signature = STANDARD.encode(PeerKey::parse(PRIVATE).unwrap().sign(base.as_bytes()));
+    let (input, signature) = (format!("dpg=({covered}){terms}"), format!("dpg=:{signature}:"));
+    check(&head(&[("content-digest", DIGEST), ("signature-input", &input), ("signature", &signature)]), BODY, at())
+}
+
+#[test]
+fn terms_that_are_not_ours_are_refused_however_well_they_are_signed() {
+    assert!(rightly_signed(COVERED, TERMS).is_ok());
+    let later = format!("{TERMS};expires=1795225985");
+    assert!(rightly_signed(COVERED, &later).is_ok());
+    let parameter = |name| SignatureError::Parameter(name);
+    let malformed = SignatureError::Malformed("signature-input");
+    let more = |count: u32| (0..count).map(|number| format!(";p{number}")).collect::<String>();
+    assert!(rightly_signed(COVERED, &format!("{TERMS}{}", more(11))).is_ok());
+    let many = more(12);
+    for (from, to, error) in [
+        ("created=1795225984", "created=-1795225984", SignatureError::Clock(3_590_451_968)),
+        ("created=1795225984", "created=999999999999999", SignatureError::Clock(1_795_225_984 - 999_999_999_999_999)),
+        ("created=1795225984", "created=9999999999999999", malformed.clone()),
+        ("created=1795225984", "created=1795225984.0", malformed.clone()),
+        ("created=1795225984", "created=01795225984", malformed.clone()),
+        ("created=1795225984", "created=1795225984;created=1795225984", malformed.clone()),
+        ("created=1795225984", r#"created="1795225984""#, parameter("created")),
+        ("created=1795225984", "created", parameter("created")),
+        ("created=1795225984", "created=1795225984;expires=1795225983", parameter("expires")),
+        ("created=1795225984", r#"created=1795225984;expires="never""#, parameter("expires")),
+        (r#"alg="ed25519""#, "alg=ed25519", parameter("alg")),
+        (r#"alg="ed25519""#, r#"alg="Ed25519""#, parameter("alg")),
+        (r#";alg="ed25519""#, "", parameter("alg")),
+        (r#"tag="dpg-peer""#, "tag=dpg-peer", parameter("tag")),
+        (r#"nonce="q83vEjRWeJCrze8SNFZ4kA""#, r#"nonce="""#, parameter("nonce")),
+        (r#"keyid="https://a.example.org""#, r#"keyid="""#, parameter("keyid")),
+        (r#"keyid="https://a.example.org""#, r#"keyid="https://b.example.org""#, SignatureError::UnknownKey),
+        (r#";alg="ed25519""#, &format!(r#";alg="ed25519"{many}"#), malformed.clone()),
+    ] {
+        assert!(TERMS.contains(from));
+        assert_eq!(rightly_signed(COVERED, &TERMS.replacen(from, to, 1)), Err(error), "{to}");
+    }
+    for (from, to, error) in [
+        (r#""@path""#, r#""@path";req"#, malformed.clone()),
+        (r#""content-digest""#, r#""content-digest";sf"#, malformed.clone()),
+        (r#""@path""#, "@path", malformed),
+        (r#""@method""#, r#""@Method""#, SignatureError::NotCovered("@method")),
+        (r#""@path""#, r#""@path" "@target-uri""#, SignatureError::Component("@target-uri".to_owned())),
+        (r#""@path""#, r#""@path" "Content-Digest""#, SignatureError::Component("Content-Digest".to_owned())),
+    ] {
+        assert!(COVERED.contains(from));
+        assert_eq!(rightly_signed(&COVERED.replace(from, to), TERMS), Err(error), "{to}");
+    }
+}
+
+#[test]
+fn a_header_in_several_lines_is_one_header() {
+    let other = r#"proxy=("@method");created=1;note="dpg=(), dpg=\"();""#;
+    let mut lines = vec![("content-digest", DIGEST), ("signature-input", other), ("signature-input", INPUT)];
+    lines.extend([("signature", SIGNATURE), ("signature", "proxy=:AAAA:")]);
+    assert!(check(&head(&lines), BODY, at()).is_ok());
+    lines.push(("signature", SIGNATURE));
+    assert_eq!(check(&head(&lines), BODY, at()), Err(SignatureError::Malformed("signature")));
+}
+
+/// Ed25519 has one signature for one text only if numbers beyond the group's order are no numbers.
+#[test]
+fn no_signature_can_be_written_in_another_way() {
+    const ORDER: [u8; 32] = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
+    let (key, text) = (PublicKey::parse(PUBLIC).unwrap(), b"a text");
+    let signature = PeerKey::parse(PRIVATE).unwrap().sign(text);
+    assert!(key.verifies(text, &signature));
+    let (mut beyond, mut carry) = (signature.clone(), 0);
+    for (byte, more) in beyond[32..].iter_mut().zip(ORDER) {
+        let sum = u16::from(*byte) + u16::from(more) + carry;
+        (*byte, carry) = (sum.to_le_bytes()[0], sum >> 8);
+    }
+    let longer = [signature.as_slice(), &[0]].concat();
+    for other in [&beyond, &longer, &signature[..63].to_vec()] {
+        assert!(!key.verifies(text, other), "{other:x?}");
+    }
+}
+
+/// RFC 9421 2.2.6, 2.2.7: the path as it was sent, and a question mark alone for an empty query.
+#[test]
+fn path_and_query_are_signed_as_they_are_sent() {
+    let key = PeerKey::parse(PRIVATE).unwrap();
+    let sent = |path: &'static str, query: Option<&'static str>, verified: (&'static str, Option<&'static str>)| {
+        let unsigned = RequestHead { path, query, ..head(&[]) };
+        let signed = sign(&key, KEYID, &unsigned, BODY.as_bytes(), at()).unwrap();
+        let headers = signed.headers();
+        check(&RequestHead { path: verified.0, query: verified.1, ..head(&headers) }, BODY, at())
+    };
+    assert!(sent("/a%2fb", Some(""), ("/a%2fb", Some(""))).is_ok());
+    assert!(sent("/a", Some(""), ("/a", None)).is_ok(), "covered, an empty query is none");
+    assert_eq!(sent("/a", None, ("/a", Some(""))), Err(SignatureError::NotCovered("@query")));
+    assert_eq!(sent("/a", Some("b=1"), ("/a", Some("b=%31"))), Err(SignatureError::NotVerified));
+    for path in ["/a/b", "/a%2Fb", "/a%2fb/"] {
+        assert_eq!(sent("/a%2fb", None, (path, None)), Err(SignatureError::NotVerified), "{path}");
     }
 }
 
@@ -218,7 +333,8 @@ fn digests_are_those_of_the_rfc() {
         assert!(digest::matches(&beside_another, body.as_bytes()), "digests by other algorithms are passed over");
         assert!(!digest::matches(digest, format!("{body} ").as_bytes()));
     }
-    for nothing in ["", "sha-512=:AAAA:", "sha-256=AAAA", "sha-256=:AAAA:"] {
+    let twice = format!("{0}, {0}", content_digest(b""));
+    for nothing in ["", "sha-512=:AAAA:", "sha-256=AAAA", "sha-256=:AAAA:", &twice] {
         assert!(!digest::matches(nothing, b""), "{nothing:?}");
     }
 }

@@ -57,6 +57,8 @@ async fn metrics_say_how_a_peers_lane_stands() {
 async fn what_is_owed_follows_a_peer_to_its_new_address() {
     let Pair { student, tutor, .. } = Pair::with(PairOptions { signed: true, ..PairOptions::default() }).await;
     let scene = Scene::of(&student, &tutor).await;
+    let unanswered = scene.asha.perform(&scene.source, &scene.target).send().await.expect(201).text_at("action_id");
+    arrives(&scene.asha, &unanswered, 0).await;
     let (old, new_port) = (student.instance.url.clone(), port::free());
     let new = port::url(new_port);
     let Node { mut process, instance } = student;
@@ -83,7 +85,10 @@ async fn what_is_owed_follows_a_peer_to_its_new_address() {
     let events = assert_same_story(&asha, &scene.ravi, &scene.action).await;
     assert_eq!(events.len(), 4);
     let (same, text) = run(&tutor.instance, &["peers", "reconcile", &new]).await;
-    assert!(same && text.contains("4 events here, 4 there, 0 differ"), "{text}");
+    assert!(same && text.contains("5 events here, 5 there, 0 differ"), "{text}");
+    // What was asked from the old address is taken back from the new one.
+    let _taken_back = asha.update_status(&unanswered, "cancelled").send().await.expect(200);
+    arrives(&asha, &unanswered, 1).await;
     moved.verify().await;
     tutor.verify().await;
 }

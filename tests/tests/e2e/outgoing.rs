@@ -144,6 +144,21 @@ async fn private_addresses_are_called_when_they_are_allowed_by_block_or_by_name(
     }
 }
 
+/// A proxy would look names up for us, where nothing guards what they lead to.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_proxy_of_the_environment_is_asked_for_a_peer() {
+    let proxy = Listener::start(b"x", Duration::from_millis(50)).await;
+    let nobody = port::url(port::free()).replace("127.0.0.1", "peer.invalid");
+    let through = format!("http://127.0.0.1:{}", proxy.port);
+    let production = Production::start(std::slice::from_ref(&nobody), |instance| {
+        let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"];
+        names.iter().fold(instance, |instance, name| instance.set(name, &through))
+    });
+    let production = production.await;
+    production.perform_at(&nobody).await.expect_error(502, "TARGET_INSTANCE_UNAVAILABLE");
+    assert_eq!(proxy.calls(), 0, "a peer was called through a proxy");
+}
+
 /// The time is for the whole call, and an answer that doesn't end is not kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_without_an_end_is_bounded_in_time_and_size() {

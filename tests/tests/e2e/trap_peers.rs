@@ -20,6 +20,8 @@ pub(crate) struct Abroad {
     pub(crate) source: Value,
     /// An item at the peer, as the peer names it.
     pub(crate) target: Value,
+    /// Another instance that is registered for tutors, where nobody listens.
+    pub(crate) other: String,
 }
 
 impl Abroad {
@@ -27,14 +29,15 @@ impl Abroad {
         let peer = Peer::start(|_| Reply::json(404, &json!({"error": "NOT_FOUND", "message": "no"}))).await;
         let port = port::free();
         let url = port::url(port);
-        let contract = Contract::new().instance(STUDENT, &url).instance(TUTOR, &peer.url());
+        let other = port::url(port::free());
+        let contract = Contract::new().instance(STUDENT, &url).instance(TUTOR, &peer.url()).instance(TUTOR, &other);
         let instance = Instance::new("student", &[STUDENT], &url, TestDatabase::create().await, &contract);
         let node = Node::of(settings(instance), port).await;
         let asha = node.sign_up("asha").await;
         let source = asha.create_student("Asha").await;
         let target = json!({"item_network": NETWORK, "item_domain": TUTOR, "item_type": PROFILE,
                             "item_id": Uuid::new_v4(), "item_instance_url": peer.url()});
-        Self { node, peer, asha, source, target }
+        Self { node, peer, asha, source, target, other }
     }
 
     /// A mirrored event as the peer would send it.
@@ -173,6 +176,11 @@ async fn a_targets_trouble_is_told_and_bounded() {
 
     let answer = json!({"action_id": Uuid::new_v4(), "action_name": CONNECT, "action_status": "created", "update_count": 0,
                         "source_item_id": abroad.source["item_id"], "target_item_id": abroad.target["item_id"]});
+    let mut unusable = answer.clone();
+    unusable["action_status"] = json!("crea\0ted");
+    abroad.peer.answer(move |_| Reply::json(201, &unusable));
+    let kept = abroad.asha.perform(&abroad.source, &abroad.target).header("idempotency-key", "unusable");
+    kept.send().await.expect_error(502, "TARGET_INSTANCE_UNAVAILABLE");
     let told = answer.clone();
     abroad.peer.answer(move |_| Reply::json(201, &told));
     let performed = abroad.perform().await.expect(201);

@@ -75,9 +75,9 @@ impl Answer {
 }
 
 /// An instance's authentication with a database of its own.
-pub(super) struct Bench {
+pub(crate) struct Bench {
     url: String,
-    database: Database,
+    pub(crate) database: Database,
     auth: web::Data<Authenticator>,
     mailbox: Arc<Mailbox>,
 }
@@ -132,7 +132,7 @@ pub(super) async fn with(change: impl FnOnce(&mut AuthOptions), test: impl Async
 }
 
 /// As [`with`], with the settings of a development instance.
-pub(super) async fn run(test: impl AsyncFnOnce(&Bench)) {
+pub(crate) async fn run(test: impl AsyncFnOnce(&Bench)) {
     with(|_| {}, test).await;
 }
 

@@ -103,6 +103,10 @@ fn urls_go_out_as_they_are_registered() {
     assert_eq!(contracts.own_instance_url("yellow_dot", "student"), "HTTPS://A.example.org:443");
     assert_eq!(contracts.own_instance_url("yellow_dot", "tutor"), "https://a.example.org");
     assert!(contracts.is_own(&url("https://a.example.org/x")));
+    for (called, signed) in [("a.example.org:443", "a.example.org"), ("a.example.org:80", "a.example.org:80")] {
+        assert_eq!(contracts.without_default_port(called), signed);
+        assert_eq!(contracts.is_own_authority(called), signed == "a.example.org");
+    }
     assert!(contracts.is_registered("yellow_dot", &url("https://B.example.org")));
     assert!(contracts.registered("yellow_dot", "student", &url("https://b.example.org")).is_none());
     let found = contracts.registered("yellow_dot", "student", &url("https://a.example.org")).unwrap();

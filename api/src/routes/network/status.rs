@@ -4,6 +4,8 @@ use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::Metadata;
+use dpg_mirror::LaneKey;
+use dpg_mirror::operator::lanes_called_at;
 use uuid::Uuid;
 
 use super::{PeerCall, read_call};
@@ -52,20 +54,32 @@ pub(super) async fn handle(app: App, request: HttpRequest, payload: Payload) -> 
     let claimed = instance_url(&body.source.instance_url)?;
     let key = Keyed::of(key, claimed.normalised(), ROUTE, &json)?;
     let metadata = Metadata { origin: Some(claimed.normalised().to_owned()), ..app.metadata(&request, None) };
-    let write = || {
-        let role = |action: &LoadedAction| in_source_role(action, &body, &claimed);
-        set_status(&app, body.action_id, body.change.clone(), key.as_ref(), metadata.clone(), role)
+    let write = async || {
+        let lanes = lanes_called_at(&app.database, claimed.normalised()).await?;
+        let lanes: Vec<LaneKey> = lanes.into_iter().map(|lane| lane.key).collect();
+        let role = |action: &LoadedAction| in_source_role(action, &body, &claimed, &lanes);
+        set_status(&app, body.action_id, body.change.clone(), key.as_ref(), metadata.clone(), role).await
     };
     let again = |record| resume(&app, record, || async { Err(ApiError::unavailable()) });
     let set = keyed(&app, key.as_ref(), write, again).await?;
     Ok(answer(&app, &request, set, OF_ACTIONS).await)
 }
 
-/// The instance speaks for the action's source item and its owner, or for nobody.
-fn in_source_role(action: &LoadedAction, body: &Body, claimed: &InstanceUrl) -> Result<Option<Role>, ApiError> {
+/// The instance speaks for the action's source item and its owner, or for nobody. An action of before it moved is known
+/// here by its old address, whose lane an operator has moved to the new one.
+fn in_source_role(
+    action: &LoadedAction,
+    body: &Body,
+    claimed: &InstanceUrl,
+    lanes: &[LaneKey],
+) -> Result<Option<Role>, ApiError> {
     let (known, told) = (&action.state.source, &body.source.item);
     let item = &known.item;
-    let same_instance = InstanceUrl::parse(&item.item_instance_url).is_ok_and(|url| url == *claimed);
+    let moved = |url: &InstanceUrl| {
+        let network = &action.state.partition_network;
+        lanes.iter().any(|lane| lane.network == *network && lane.destination == url.normalised())
+    };
+    let same_instance = InstanceUrl::parse(&item.item_instance_url).is_ok_and(|url| url == *claimed || moved(&url));
     let same_item = (&item.item_network, &item.item_domain, &item.item_type, item.item_id)
         == (&told.network, &told.domain, &told.item_type, told.id);
     if known.here || !same_instance || !same_item {

@@ -51,10 +51,16 @@ async fn what_may_have_arrived_is_not_sent_again_and_the_mirrored_event_answers(
     }
     assert_eq!(sent(&abroad), 1, "it was sent again to a peer that keeps no keys");
 
-    // Another action, and one between other items, are not it.
+    // Another action, one between other items, and what another instance says of an item of that id, are not it.
     let mut other = abroad.event(&Uuid::new_v4(), 0, "created");
     other["target_item"]["item_id"] = json!(Uuid::new_v4());
-    let _stored = abroad.store(&other).await.expect(201);
+    let mut elsewhere = abroad.event(&Uuid::new_v4(), 0, "created");
+    elsewhere["origin_instance_domain"] = json!(abroad.other);
+    elsewhere["target_item"]["item_instance_url"] = json!(abroad.other);
+    for event in [other, elsewhere] {
+        let _stored = abroad.store(&event).await.expect(201);
+        dpg_tests::log::arrives(&abroad.asha, event["action_id"].as_str().expect("an id"), 0).await;
+    }
     perform(&abroad, "once").await.expect_error(504, "TARGET_INSTANCE_TIMEOUT");
     let action = mirror(&abroad).await;
     let answer = perform(&abroad, "once").await.expect(201);

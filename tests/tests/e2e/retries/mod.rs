@@ -7,8 +7,9 @@ mod crashes;
 use std::time::Duration;
 
 use dpg_tests::log::{arrives, assert_same_story};
+use dpg_tests::network::{STUDENT, TUTOR};
 use dpg_tests::pair::PairOptions;
-use dpg_tests::{Answer, Fault, Pair, User, eventually, port};
+use dpg_tests::{Answer, Contract, Fault, Pair, User, eventually, port};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -199,4 +200,22 @@ async fn a_retry_after_the_item_has_changed_finds_the_first_action() {
     let row = bed.ravi.action(&answer.text_at("action_id")).await.expect("the action");
     assert_eq!(row["requirements_snapshot"]["phone"], json!("1234567890"), "as it was when it was asked first");
     bed.assert_actions(1).await;
+}
+
+/// A contract may come to write our own address in another way; the target still knows the key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_after_the_contract_spells_us_otherwise_finds_the_first_action() {
+    let environment = vec![("PEER_TIMEOUT_MS", "1000".to_owned())];
+    let bed = Bed::of(Pair::with(PairOptions { proxied_tutor: true, environment, ..Default::default() }).await).await;
+    bed.line(Fault::CutAnswer(0)).await;
+    uncertain(bed.perform("once").await);
+    let (student, tutor) = (&bed.pair.student.instance, &bed.pair.tutor.instance);
+    let other_spelling = student.url.replace("127.0.0.1", "localhost");
+    student.write_contract(&Contract::new().instance(STUDENT, &other_spelling).instance(TUTOR, &tutor.url));
+    let _again = bed.asha.post("/api/v1/network/refetch_schemas").send().await.expect(200);
+    bed.line(Fault::Pass).await;
+    let answer = bed.perform_at_last("once").await;
+    let seen = bed.ravi.get("/api/v1/action/fetch").send().await.expect(200);
+    assert_eq!(seen.body["meta"]["total"], json!(1), "{seen}");
+    assert_eq!(seen.body["actions"][0]["action_id"], answer.body["action_id"]);
 }

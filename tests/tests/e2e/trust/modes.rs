@@ -130,13 +130,18 @@ async fn forgeries(bed: &Bed, route: Route) -> Vec<(&'static str, Sending)> {
 
     let another = of_one(bed, route).await.signed(bed, one, |_| {});
     let signature = another.headers.iter().find(|(name, _)| *name == "signature").expect("a signature").1.clone();
-    let changes: [(&'static str, Change); 7] = [
+    let no_text = "dpg=\u{e9}";
+    let changes: [(&'static str, Change); 8] = [
         ("of another request", Box::new(move |request| request.header("signature", &signature))),
         ("of another body", Box::new(|request| Sending { text: format!("{} ", request.text), ..request })),
         ("without a digest", Box::new(|request| request.without("content-digest"))),
         ("without its input", Box::new(|request| request.without("signature-input"))),
         ("without the signature", Box::new(|request| request.without("signature"))),
         ("that is no text of signatures", Box::new(|request| request.header("signature-input", "dpg=nonsense"))),
+        (
+            "in bytes that are no text",
+            Box::new(|request| request.header("signature", no_text).header("signature-input", no_text)),
+        ),
         ("that doesn't cover the key", Box::new(|request| request.header("idempotency-key", "not-covered"))),
     ];
     for (what, change) in changes {
@@ -179,7 +184,10 @@ async fn claims(bed: &Bed, route: Route, mode: Mode) {
     assert_verdict(route, "signed by another peer", mode, &other, verdict);
 
     // Nobody speaks for us: not unsigned, not as a peer, and not with our own key.
-    for spelling in [own.clone(), own.replace("127.0.0.1", "localhost"), format!("{own}/path")] {
+    let as_host = |host: &str| own.replace("127.0.0.1", host);
+    let spellings =
+        [own.clone(), as_host("localhost"), as_host("a:b@LOCALHOST"), as_host("[::1]"), format!("{own}/path")];
+    for spelling in spellings {
         let ours = call(bed.body(route, &spelling).await);
         let verdict = by_mode(Err(MISMATCH), Err(MISMATCH), Err(REQUIRED));
         assert_verdict(route, "unsigned in our name", mode, &ours.unsigned(bed).send().await, verdict);

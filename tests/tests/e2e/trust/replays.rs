@@ -60,9 +60,15 @@ async fn nonces_of_two_signers_are_not_mixed_up() {
         let call = Call::of(Route::Perform, bed.perform(&signer.url));
         let _done = call.signed(&bed, signer, |terms| terms.nonce = "the same".to_owned()).send().await.expect(201);
     }
-    let again = Call::of(Route::Perform, bed.perform(&bed.one.url));
-    let again = again.signed(&bed, &bed.one, |terms| terms.nonce = "the same".to_owned()).send().await;
-    again.expect_error(401, "PEER_SIGNATURE_INVALID");
+    // Nor does another spelling of its URL make another signer.
+    for keyid in [bed.one.url.clone(), bed.one.url.replace("127.0.0.1", "localhost")] {
+        let again = Call::of(Route::Perform, bed.perform(&bed.one.url));
+        let again = again.signed(&bed, &bed.one, |terms| {
+            terms.nonce = "the same".to_owned();
+            terms.keyid = keyid;
+        });
+        again.send().await.expect_error(401, "PEER_SIGNATURE_INVALID");
+    }
 }
 
 /// A request for another instance does not count here, whatever the headers say about how it came.
