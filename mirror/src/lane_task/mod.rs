@@ -3,6 +3,8 @@
 
 mod at_rest;
 
+use std::collections::BTreeSet;
+
 use dpg_eventstore::{Chain, Database};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -36,8 +38,8 @@ pub(crate) struct Means {
 
 /// Works on a leased lane until it has to rest.
 pub(crate) async fn work(means: &Means, mut hold: Hold, stop: &CancellationToken) -> Result<Progress, MirrorError> {
-    let mut task =
-        Task { means, progress: Progress { lanes: 1, ..Progress::default() }, alone: Vec::new(), dropped: Vec::new() };
+    let progress = Progress { lanes: 1, ..Progress::default() };
+    let mut task = Task { means, progress, alone: BTreeSet::new(), dropped: Vec::new() };
     task.run(&mut hold, stop).await?;
     Ok(task.progress)
 }
@@ -47,7 +49,7 @@ struct Task<'a> {
     progress: Progress,
     /// Numbers of events that a peer of our own make got outside a batch. It can't count those itself, so they are told as
     /// numbers that come in no batch.
-    alone: Vec<i64>,
+    alone: BTreeSet<i64>,
     /// Numbers that an operator dropped and that the peer's mark has not passed.
     dropped: Vec<i64>,
 }
@@ -165,13 +167,13 @@ impl Task<'_> {
         hold: &mut Hold,
         url: &Url,
         events: &[Outgoing],
-        counted: bool,
+        own_make: bool,
     ) -> Result<Sent, MirrorError> {
         for event in events {
-            let call = deliver(&self.means.client, url, &event.body, || self.now());
+            let call = deliver(&self.means.client, url, &event.body, own_make, || self.now());
             let Some(verdict) = leased(hold, call).await? else { return Ok(Sent::Gone) };
-            if counted && matches!(verdict.outcome, Outcome::Delivered | Outcome::Parked) {
-                self.alone.push(event.seq);
+            if own_make && matches!(verdict.outcome, Outcome::Delivered | Outcome::Parked) {
+                self.alone.insert(event.seq);
             }
             let sent = self.settle(hold, std::slice::from_ref(event), &[verdict], None).await?;
             if sent != Sent::On {
@@ -205,9 +207,8 @@ impl Task<'_> {
         url: &Url,
         events: &[Outgoing],
     ) -> Result<Option<batch::Answer>, MirrorError> {
-        let mut withdrawn: Vec<i64> = self.alone.iter().chain(&self.dropped).copied().collect();
-        withdrawn.sort_unstable();
-        withdrawn.truncate(batch::WITHDRAWN);
+        let withdrawn: BTreeSet<i64> = self.alone.iter().chain(&self.dropped).copied().collect();
+        let withdrawn: Vec<i64> = withdrawn.into_iter().take(batch::WITHDRAWN).collect();
         let (epoch, key) = (hold.epoch(), hold.key());
         let head = batch::Head {
             origin: self.means.client.keyid().unwrap_or_default(),
@@ -269,7 +270,10 @@ impl Task<'_> {
             let LaneKey { network, destination } = hold.key();
             tracing::error!(network, destination, "a peer speaks against every event; its lane backs off");
         }
-        let told = high_water.map(|high_water| self.told(hold, high_water, attempt.up_to));
+        let told = match high_water {
+            Some(high_water) => Some(self.told(hold, high_water, attempt.up_to).await?),
+            None => None,
+        };
         if hold.record(attempt, &self.means.options).await? == Grip::Gone {
             return Ok(Sent::Gone);
         }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use dpg_mirror::lane::State;
 use dpg_mirror::signature::PeerKey;
-use dpg_mirror::{Mirror, MirrorOptions, Progress, Signer};
+use dpg_mirror::{Mirror, MirrorOptions, Progress, Signer, Verb};
 
-use crate::bed::Bed;
+use crate::bed::{Bed, NETWORK};
+use crate::operators::operator;
 use crate::own_make::{Mood, Opinion, OwnMake};
 use crate::peer::{Answer, HTML, Peer};
 
@@ -140,6 +141,48 @@ async fn a_whole_answer_that_settles_nothing_makes_the_lane_wait() {
     assert_eq!(bed.lane(&peer.destination).await.high_water, 63);
 }
 
+#[tokio::test]
+async fn a_batch_that_comes_too_soon_goes_again_when_the_peer_says() {
+    let bed = Bed::new().await;
+    let peer = own_make(&bed, 3).await;
+    let mirror = signing(&bed);
+    for wait in [TimeDelta::seconds(7), TimeDelta::hours(2)] {
+        let at = std::time::SystemTime::from(bed.clock.now() + wait);
+        for asked in [wait.num_seconds().to_string(), httpdate::fmt_http_date(at)] {
+            peer.with(|state| state.mood = Some(Mood::Busy(asked)));
+            assert_eq!(mirror.step().await.unwrap(), delivered(0));
+            let lane = bed.lane(&peer.destination).await;
+            assert_eq!((lane.state, lane.waiting, lane.parked), (State::BackingOff, 3, 0));
+            let waits = lane.next_attempt_at.unwrap() - bed.clock.now();
+            // A date has whole seconds.
+            assert!(waits <= wait && waits > wait - TimeDelta::seconds(1), "{waits} instead of {wait}");
+            assert_eq!(mirror.step().await.unwrap(), Progress::default(), "the wait holds");
+            operator(&bed).act(Verb::Probe, &peer.destination, None).await.unwrap();
+        }
+    }
+    peer.with(|state| state.mood = None);
+    assert_eq!(mirror.step().await.unwrap(), delivered(3));
+}
+
+/// A peer that holds more of a lane than was ever sent has seen a log that this one has forgotten.
+#[tokio::test]
+async fn a_mark_beyond_the_lane_is_an_alarm_also_while_it_sends() {
+    let bed = Bed::new().await;
+    let peer = own_make(&bed, 3).await;
+    let registry = prometheus::Registry::new();
+    let mirror = signing_with(&bed, bed.options(), &registry);
+    let alarms = || prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    mirror.step().await.unwrap();
+    operator(&bed).resend(&peer.destination, NETWORK, 1).await.unwrap();
+    assert_eq!(mirror.step().await.unwrap(), delivered(3));
+    assert!(!alarms().contains("mark_beyond_lane"), "what goes again is behind the mark of a peer that is well");
+    let epoch = bed.lane(&peer.destination).await.epoch.unwrap();
+    peer.with(|state| state.has_all_up_to(epoch, 9));
+    bed.owe(&peer.destination, 1).await;
+    assert_eq!(mirror.step().await.unwrap(), delivered(1));
+    assert!(alarms().contains("kind=\"mark_beyond_lane\"} 1"), "{}", alarms());
+}
+
 /// A batch that the peer can't read as a whole is no reason to stop: alone, each event gets its own answer.
 #[tokio::test]
 async fn a_batch_that_is_refused_as_such_goes_one_by_one() {
@@ -173,6 +216,22 @@ async fn an_event_that_fits_no_batch_goes_alone_and_holds_no_mark_up() {
     });
     let lane = bed.lane(&peer.destination).await;
     assert_eq!((lane.acknowledged_seq, lane.high_water, lane.waiting), (8, 8, 0));
+}
+
+/// Alone it is delivered only when the peer repeats which event it took: a page of JSON from in between takes none.
+#[tokio::test]
+async fn an_answer_to_no_event_delivers_none_to_a_peer_of_our_own_make() {
+    let bed = Bed::new().await;
+    let peer = own_make(&bed, 0).await;
+    bed.owe_large(&peer.destination, 300_000).await;
+    let mirror = signing(&bed);
+    peer.with(|state| state.mood = Some(Mood::Answers(200, r#"{"status":"under maintenance"}"#)));
+    assert_eq!(mirror.step().await.unwrap(), delivered(0));
+    let lane = bed.lane(&peer.destination).await;
+    assert_eq!((lane.state, lane.waiting, lane.parked), (State::BackingOff, 1, 0));
+    peer.with(|state| state.mood = None);
+    bed.clock.advance(TimeDelta::minutes(1));
+    assert_eq!(mirror.step().await.unwrap(), delivered(1));
 }
 
 #[tokio::test]
