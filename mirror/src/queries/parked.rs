@@ -87,16 +87,16 @@ pub(crate) async fn list(
 ) -> Result<ParkedPage, MirrorError> {
     let (after_at, after_id) = asked.after.unzip();
     let sql = format!(
-        "with found as materialized (
+        "with page as (
              select {COLUMNS} from parked_events
               where resolution is null and ($1::text is null or destination = $1) and ($2::text is null or network = $2)
-         ), page as (
-             select * from found
-              where $3::timestamptz is null or (parked_at, id) < ($3, $4)
+                and ($3::timestamptz is null or (parked_at, id) < ($3, $4))
               order by parked_at desc, id desc limit $5 offset $6
+         ), counted as (
+             select count(*) as total from parked_events
+              where resolution is null and ($1::text is null or destination = $1) and ($2::text is null or network = $2)
          )
-         select page.*, (select count(*) from found) as total
-           from (select true) as one left join page on true order by parked_at desc, id desc"
+         select page.*, counted.total from counted left join page on true order by parked_at desc, id desc"
     );
     let rows = query(
         db,

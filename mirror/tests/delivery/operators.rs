@@ -1,18 +1,22 @@
 //! What operators do to lanes and parked events, and what the lanes make of it.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use dpg_mirror::lane::State;
-use dpg_mirror::{Operator, OperatorError, ParkedQuery, Progress, Verb, operator};
+use dpg_mirror::{MirrorOptions, Operator, OperatorError, ParkedQuery, Progress, Verb, operator};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::batches::signing;
-use crate::bed::{Bed, NETWORK};
+use crate::bed::{Bed, NETWORK, eventually};
 use crate::own_make::{Mood, Opinion, OwnMake};
 use crate::peer::{Answer, Peer};
 
 const NO: &str = r#"{"error":"INVALID","message":"no such thing"}"#;
 
-fn operator(bed: &Bed) -> Operator {
+pub(crate) fn operator(bed: &Bed) -> Operator {
     Operator { db: bed.db.clone(), by: "asha".to_owned(), now: bed.clock.now() }
 }
 
@@ -124,6 +128,8 @@ async fn a_parked_event_is_shown_retried_before_the_lanes_next_and_delivered() {
     assert_eq!((lane.waiting, lane.acknowledged_seq, lane.parked), (1, 1, 1), "what is queued waits");
     assert_eq!(mirror.step().await.unwrap().parked, 1);
     assert_eq!(operator::parked_event(&bed.db, rejected).await.unwrap().0.attempts, 2);
+    let retried = "select count(*) from parked_events where resolution is null and resolved_by = 'asha'";
+    assert_eq!(bed.count(retried).await, 1, "who tried it is kept");
 
     peer.with(|state| state.opinions.clear());
     bed.owe(&peer.destination, 1).await;
@@ -250,4 +256,76 @@ async fn a_lane_follows_its_destination_to_a_new_address() {
     mirror.step().await.unwrap();
     assert_eq!(bed.lane(&new.destination).await.high_water, 2, "the numbers of two lanes never meet");
     assert!(matches!(operator(&bed).move_lanes("http://x.example", old).await, Err(OperatorError::LaneNotFound)));
+}
+
+/// A peer that moves house twice: what waits for its first address goes to where it is called now, and so on.
+#[tokio::test]
+async fn a_lane_follows_its_destination_from_address_to_address() {
+    let bed = Bed::new().await;
+    let (first, second, third) = ("http://first.example.org", Peer::start(Answer::Stored), Peer::start(Answer::Stored));
+    bed.contract.register(&second.destination, &second.url);
+    bed.owe(first, 1).await;
+    operator(&bed).move_lanes(first, second.url.as_str()).await.unwrap();
+    let mirror = bed.mirror();
+    assert_eq!(mirror.step().await.unwrap().delivered, 1);
+
+    bed.contract.remove(&second.destination);
+    bed.contract.register(&third.destination, &third.url);
+    for destination in [first, &second.destination] {
+        bed.owe(destination, 2).await;
+    }
+    third.answers(Answer::Status(503, "{}"));
+    let mut lanes = operator(&bed).move_lanes(second.url.as_str(), third.url.as_str()).await.unwrap();
+    lanes.retain(|lane| lane.moved_to.as_deref() == Some(&third.destination));
+    assert_eq!(lanes.len(), 2, "its own lane, and the one that was moved to it");
+    assert_eq!(mirror.step().await.unwrap(), Progress { lanes: 2, delivered: 0, parked: 0 });
+    third.answers(Answer::Stored);
+    mirror.contact(&third.destination);
+    eventually("contact ends the waits of both", || async {
+        mirror.step().await.unwrap();
+        bed.lane(first).await.waiting + bed.lane(&second.destination).await.waiting == 0
+    })
+    .await;
+    assert_eq!((second.got().len(), third.got().len()), (1, 6), "each lane has probed once");
+
+    // Back to its first address, a lane has none but that.
+    operator(&bed).move_lanes(third.url.as_str(), first).await.unwrap();
+    assert_eq!(bed.lane(first).await.moved_to, None);
+    assert_eq!(bed.lane(&second.destination).await.moved_to.as_deref(), Some(first));
+}
+
+/// What is under way when a lane is moved from outside counts for nothing: neither what the old address says, nor what was
+/// acknowledged before everything has to go again.
+#[tokio::test]
+async fn an_answer_to_what_was_under_way_does_not_count_after_a_resend_or_a_move() {
+    for moves in [false, true] {
+        let bed = Bed::new().await;
+        let release = Arc::new(Notify::new());
+        let (old, new) = (Peer::start(Answer::Stored), Peer::start(Answer::Stored));
+        for peer in [&old, &new] {
+            bed.contract.register(&peer.destination, &peer.url);
+        }
+        bed.owe(&old.destination, 2).await;
+        let options =
+            MirrorOptions { lease: Duration::from_secs(60), renew_every: Duration::from_secs(50), ..bed.options() };
+        let mirror = bed.mirror_of(options, Duration::from_secs(20), None, &prometheus::Registry::new());
+        assert_eq!(mirror.step().await.unwrap().delivered, 2);
+        bed.owe(&old.destination, 1).await;
+        old.answers(Answer::Hang(release.clone()));
+        let worker = mirror.clone();
+        let working = tokio::spawn(async move { worker.step().await });
+        eventually("the peer has the third", || async { old.got().len() == 3 }).await;
+        if moves {
+            operator(&bed).move_lanes(&old.destination, &new.destination).await.unwrap();
+        } else {
+            operator(&bed).resend(&old.destination, NETWORK, 1).await.unwrap();
+        }
+        release.notify_one();
+        working.await.unwrap().unwrap();
+        let lane = bed.lane(&old.destination).await;
+        assert_eq!((lane.state, lane.acknowledged_seq), (State::Ready, if moves { 2 } else { 0 }));
+        old.answers(Answer::NullId);
+        assert_eq!(mirror.step().await.unwrap().delivered, if moves { 1 } else { 3 });
+        assert_eq!((old.got().len(), new.got().len()), if moves { (3, 1) } else { (6, 0) });
+    }
 }
