@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use crate::body::{BodyError, event_body};
+use crate::body::{BodyError, event_body_at};
 use crate::lane::State;
 use crate::queries::{self, Concerned, LaneKey, LaneStatus, ParkedEvent, ParkedPage, ParkedQuery, Which};
 use crate::{MirrorError, destination};
@@ -134,11 +134,11 @@ pub async fn parked(db: &Database, query: &ParkedQuery) -> Result<ParkedPage, Mi
 pub async fn parked_event(db: &Database, id: Uuid) -> Result<(ParkedEvent, Box<RawValue>), OperatorError> {
     let parked = queries::find_parked(db, id).await?.ok_or(OperatorError::ParkedNotFound)?;
     let event = queries::event_at(db, &parked.key, parked.seq).await?;
-    let Some((payload, recorded_at)) = event else {
+    let Some(event) = event else {
         let LaneKey { network, destination } = parked.key;
         return Err(MirrorError::Gap { network, destination, expected: parked.seq, found: 0 }.into());
     };
-    let body = event_body(&payload, recorded_at)?;
+    let body = event_body_at(&event.payload, event.recorded_at, event.moved_to.as_deref())?;
     let body = serde_json::from_slice(&body.json).map_err(BodyError::from)?;
     Ok((parked, body))
 }

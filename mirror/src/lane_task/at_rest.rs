@@ -5,6 +5,7 @@ use super::{Sent, Task};
 use crate::hold::{Grip, Hold};
 use crate::lane::State;
 use crate::mark::Told;
+use crate::metrics::Fault;
 use crate::{LaneKey, MirrorError, batch, queries};
 
 impl Task<'_> {
@@ -17,7 +18,7 @@ impl Task<'_> {
             // What goes again is behind the mark of a peer that is well; what was never given out is not.
             let last_seq = queries::last_seq(&self.means.db, hold.key()).await?;
             if high_water > last_seq {
-                self.means.metrics.fault("mark_beyond_lane");
+                self.means.metrics.fault(Fault::MarkBeyondLane);
                 let LaneKey { network, destination } = hold.key();
                 tracing::error!(
                     network,

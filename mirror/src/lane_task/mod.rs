@@ -16,7 +16,7 @@ use crate::deliver::deliver;
 use crate::hold::{Attempt, Grip, Hold, last_error};
 use crate::lane::{Outcome, Permit};
 use crate::mark::Told;
-use crate::metrics::MirrorMetrics;
+use crate::metrics::{Fault, MirrorMetrics};
 use crate::outcome::Verdict;
 use crate::peer::PeerClient;
 use crate::queries::{self, Due, Parked};
@@ -89,7 +89,7 @@ impl Task<'_> {
             Ok(due) => Ok(Some(due)),
             Err(fault @ (MirrorError::Gap { .. } | MirrorError::MissingEvent { .. })) => {
                 tracing::error!(error = %Chain(&fault), "an event that is owed to a peer is missing");
-                self.fault(hold, "missing_event", &fault.to_string()).await?;
+                self.fault(hold, Fault::MissingEvent, &fault.to_string()).await?;
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -125,7 +125,7 @@ impl Task<'_> {
             }
         }
         if let Some(message) = unreadable {
-            self.fault(hold, "unreadable_event", &message).await?;
+            self.fault(hold, Fault::UnreadableEvent, &message).await?;
             return Ok(Grip::Gone);
         }
         hold.passed(due.up_to);
@@ -219,7 +219,8 @@ impl Task<'_> {
         let body = match batch::write(head, events, &withdrawn) {
             Ok(body) => body,
             Err(error) => {
-                let verdict = Verdict::local_fault("batch_not_made", &error.to_string());
+                self.means.metrics.fault(Fault::BatchNotMade);
+                let verdict = Verdict::local_fault(Fault::BatchNotMade.as_str(), &error.to_string());
                 return Ok(Some(batch::Answer::Failed(verdict)));
             }
         };
@@ -281,9 +282,9 @@ impl Task<'_> {
     }
 
     /// A fault on our own side: the lane waits, and whoever looks at it is told.
-    async fn fault(&mut self, hold: &mut Hold, kind: &'static str, message: &str) -> Result<(), MirrorError> {
-        self.means.metrics.fault(kind);
-        let verdict = Verdict::local_fault(kind, message);
+    async fn fault(&mut self, hold: &mut Hold, fault: Fault, message: &str) -> Result<(), MirrorError> {
+        self.means.metrics.fault(fault);
+        let verdict = Verdict::local_fault(fault.as_str(), message);
         let now = self.now();
         let lane = hold.lane().after(verdict.outcome, now, (self.means.options.random)());
         let attempt = Attempt {

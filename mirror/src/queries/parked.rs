@@ -123,27 +123,31 @@ pub(crate) async fn find(db: &Database, id: Uuid) -> Result<Option<ParkedEvent>,
     query(db, &sql, &[&id]).await?.first().map(parked).transpose()
 }
 
-/// Payload and time of the event behind a lane's number.
-pub(crate) async fn event_at(
-    db: &Database,
-    key: &LaneKey,
-    seq: i64,
-) -> Result<Option<(String, DateTime<Utc>)>, MirrorError> {
+/// The event behind a lane's number, and where its destination is now, if it has moved.
+pub(crate) struct EventAt {
+    pub(crate) payload: String,
+    pub(crate) recorded_at: DateTime<Utc>,
+    pub(crate) moved_to: Option<String>,
+}
+
+pub(crate) async fn event_at(db: &Database, key: &LaneKey, seq: i64) -> Result<Option<EventAt>, MirrorError> {
     let owed = query(
         db,
-        "select position from outbox where network = $1 and destination = $2 and seq = $3",
+        "select o.position, l.moved_to from outbox o left join lanes l using (network, destination)
+          where o.network = $1 and o.destination = $2 and o.seq = $3",
         &[&key.network, &key.destination, &seq],
     )
     .await?;
     let Some(row) = owed.first() else { return Ok(None) };
-    let position: i64 = row.try_get(0)?;
+    let (position, moved_to): (i64, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
     let rows = query(
         db,
         "select payload::text, recorded_at from event_log where network = $1 and position = $2",
         &[&key.network, &position],
     )
     .await?;
-    rows.first().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(Some(EventAt { payload: row.try_get(0)?, recorded_at: row.try_get(1)?, moved_to }))
 }
 
 /// Queues a parked event to be sent again, and ends its lane's wait. False: it is not parked any more.

@@ -288,6 +288,13 @@ async fn a_lane_follows_its_destination_from_address_to_address() {
     .await;
     assert_eq!((second.got().len(), third.got().len()), (1, 6), "each lane has probed once");
 
+    third.answers(Answer::Status(422, NO));
+    bed.owe(first, 1).await;
+    assert_eq!(mirror.step().await.unwrap().parked, 1);
+    let (_, body) = operator::parked_event(&bed.db, parked(&bed).await[0]).await.unwrap();
+    let body: serde_json::Value = serde_json::from_str(body.get()).unwrap();
+    assert_eq!(body["source_item"]["item_instance_url"], third.destination, "as it would be sent");
+
     // Back to its first address, a lane has none but that.
     operator(&bed).move_lanes(third.url.as_str(), first).await.unwrap();
     assert_eq!(bed.lane(first).await.moved_to, None);
