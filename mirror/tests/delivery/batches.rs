@@ -76,6 +76,51 @@ async fn peers_without_the_capability_and_mirrors_without_a_key_speak_one_by_one
     peer.with(|state| assert_eq!((state.singles, state.batches.len(), state.asked), (3, 0, 0)));
 }
 
+/// A peer may change its make while we believe that we know it: its 404 is about the route, not about our events.
+#[tokio::test]
+async fn a_peer_that_changes_its_make_and_back_gets_what_it_understands() {
+    let bed = Bed::new().await;
+    let peer = own_make(&bed, 3).await;
+    let mirror = signing(&bed);
+    assert_eq!(mirror.step().await.unwrap(), delivered(3));
+    peer.with(|state| state.downgraded = true);
+    bed.owe(&peer.destination, 5).await;
+    assert_eq!(mirror.step().await.unwrap(), delivered(0));
+    let lane = bed.lane(&peer.destination).await;
+    assert_eq!((lane.state, lane.waiting, lane.parked), (State::BackingOff, 5, 0));
+    bed.clock.advance(TimeDelta::minutes(1));
+    assert_eq!(mirror.step().await.unwrap(), delivered(5));
+    peer.with(|state| assert_eq!((state.singles, state.asked, state.batches.as_slice()), (5, 2, [3].as_slice())));
+
+    peer.with(|state| state.downgraded = false);
+    bed.clock.advance(TimeDelta::hours(1));
+    assert_eq!(mirror.step().await.unwrap(), delivered(5), "its mark knows nothing of what came alone");
+    peer.with(|state| assert_eq!((state.stored.len(), state.duplicates, state.asked), (8, 5, 3)));
+    assert_eq!(bed.lane(&peer.destination).await.high_water, 8);
+}
+
+#[tokio::test]
+async fn parked_events_in_a_row_are_counted_from_batch_to_batch() {
+    let bed = Bed::new().await;
+    let peer = own_make(&bed, 0).await;
+    for (events, state) in [(12, State::Ready), (7, State::Ready), (1, State::BackingOff)] {
+        bed.owe(&peer.destination, events).await;
+        for action in bed.actions().await {
+            peer.with(|state| state.opinions.insert(action, Opinion::Rejects));
+        }
+        // Each batch from a process of its own.
+        let parked = usize::try_from(events).unwrap();
+        assert_eq!(signing(&bed).step().await.unwrap(), Progress { lanes: 1, delivered: 0, parked });
+        assert_eq!(bed.lane(&peer.destination).await.state, state, "after {events} more");
+    }
+    peer.with(|state| state.opinions.clear());
+    bed.owe(&peer.destination, 3).await;
+    bed.clock.advance(TimeDelta::minutes(1));
+    assert_eq!(signing(&bed).step().await.unwrap(), delivered(3));
+    peer.with(|state| assert_eq!(state.batches, [12, 7, 1, 1, 2], "one event is the probe"));
+    assert_eq!(bed.count("select parked_in_row::bigint from lanes").await, 0);
+}
+
 #[tokio::test]
 async fn each_event_of_a_batch_is_judged_on_its_own() {
     let bed = Bed::new().await;

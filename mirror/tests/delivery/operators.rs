@@ -114,6 +114,23 @@ async fn a_parked_event_is_shown_retried_before_the_lanes_next_and_delivered() {
     assert_eq!((rest.total, rest.events.len(), rest.more), (2, 1, false));
     assert_ne!(rest.events[0].id, first.id);
 
+    for (instance_url, network, total) in [
+        (Some(peer.url.as_str()), Some(NETWORK), 2),
+        (None, Some("elsewhere"), 0),
+        (Some("http://nobody.example"), None, 0),
+        (Some("nonsense"), None, 0),
+    ] {
+        let (instance_url, network) = (instance_url.map(str::to_owned), network.map(str::to_owned));
+        let page = operator::parked(&bed.db, &ParkedQuery { instance_url, network, ..listed() }).await.unwrap();
+        assert_eq!((page.total, page.events.len()), (total, usize::try_from(total).unwrap()));
+    }
+    let beyond = operator::parked(&bed.db, &ParkedQuery { offset: 5, ..listed() }).await.unwrap();
+    assert_eq!(
+        (beyond.total, beyond.events.len(), beyond.more),
+        (2, 0, false),
+        "the total stands on an empty page too"
+    );
+
     let [rejected, conflict] = parked(&bed).await[..] else { panic!("two") };
     let (event, body) = operator::parked_event(&bed.db, rejected).await.unwrap();
     assert_eq!((event.seq, event.status, event.error.as_deref()), (2, Some(422), Some("INVALID")));
@@ -150,6 +167,33 @@ async fn a_parked_event_is_shown_retried_before_the_lanes_next_and_delivered() {
     }
     let kept = "select count(*) from parked_events where resolved_by = 'asha' and reason = 'theirs is right'";
     assert_eq!(bed.count(kept).await, 1);
+}
+
+/// A retry that finds its peer away is an event that waits like any other, and the probe when the wait is over.
+#[tokio::test]
+async fn a_retried_event_waits_for_a_peer_that_is_away() {
+    let bed = Bed::new().await;
+    let peer = Peer::start(Answer::Status(422, NO));
+    bed.contract.register(&peer.destination, &peer.url);
+    bed.owe(&peer.destination, 1).await;
+    let mirror = bed.mirror();
+    assert_eq!(mirror.step().await.unwrap().parked, 1);
+    let [id] = parked(&bed).await[..] else { panic!("one") };
+    peer.answers(Answer::Status(503, "{}"));
+    bed.owe(&peer.destination, 2).await;
+    assert_eq!(mirror.step().await.unwrap(), Progress { lanes: 1, delivered: 0, parked: 0 });
+    operator(&bed).retry(id).await.unwrap();
+    assert_eq!(mirror.step().await.unwrap().lanes, 1, "a retry ends the wait");
+    let lane = bed.lane(&peer.destination).await;
+    let seen = (lane.state, lane.waiting, lane.parked, lane.acknowledged_seq, lane.failures);
+    assert_eq!(seen, (State::BackingOff, 3, 0, 0, 2));
+    assert_eq!(mirror.step().await.unwrap(), Progress::default(), "the wait is back");
+    peer.answers(Answer::Stored);
+    bed.clock.advance(TimeDelta::hours(1));
+    assert_eq!(mirror.step().await.unwrap().delivered, 3);
+    let actions = bed.actions().await;
+    assert_eq!(peer.got()[2..], [actions[0].clone(), actions[0].clone(), actions[1].clone(), actions[2].clone()]);
+    assert_eq!(bed.lane(&peer.destination).await.acknowledged_seq, 3);
 }
 
 /// Events go to a peer that parks them before it takes batches: the mark knows nothing of them.
@@ -201,6 +245,13 @@ async fn resend_goes_back_but_not_to_what_is_parked_or_dropped() {
     let lane = bed.lane(&peer.destination).await;
     assert_eq!((lane.acknowledged_seq, lane.waiting), (6, 0), "over the dropped one at the end");
     assert_eq!(mirror.step().await.unwrap(), Progress::default());
+
+    asha.act(Verb::Pause, &peer.destination, None).await.unwrap();
+    let (lane, resent) = asha.resend(&peer.destination, NETWORK, 1).await.unwrap();
+    assert_eq!((resent, lane.state, lane.waiting, lane.parked), (4, State::Paused, 4, 1));
+    assert_eq!(mirror.step().await.unwrap(), Progress::default(), "a paused lane stays paused");
+    asha.act(Verb::Resume, &peer.destination, None).await.unwrap();
+    assert_eq!(mirror.step().await.unwrap(), Progress { lanes: 1, delivered: 4, parked: 0 });
 }
 
 #[tokio::test]

@@ -55,6 +55,8 @@ pub(crate) struct State {
     pub(crate) withdrawn: BTreeSet<i64>,
     /// Whether it says that it takes batches.
     pub(crate) batchless: bool,
+    /// Another make has taken its place: it knows nothing but single events.
+    pub(crate) downgraded: bool,
     /// Refuses every batch with more than one event as a whole.
     pub(crate) chokes: bool,
     /// Where its events say that their source items live.
@@ -178,9 +180,16 @@ type Shared = web::Data<Mutex<State>>;
 async fn what_it_can(shared: Shared) -> HttpResponse {
     let mut state = shared.lock().unwrap();
     state.asked += 1;
+    if state.downgraded {
+        return no_such_route();
+    }
     let capabilities: &[&str] = if state.batchless { &["status-forward"] } else { &["event-batch"] };
     HttpResponse::Ok().json(json!({"software": "dpg", "capabilities": capabilities,
                                    "limits": {"batch_events": 50, "batch_bytes": 262_144}}))
+}
+
+fn no_such_route() -> HttpResponse {
+    HttpResponse::NotFound().json(json!({"error": "Not Found", "message": "Route not found"}))
 }
 
 async fn store(shared: Shared, body: web::Bytes) -> HttpResponse {
@@ -205,6 +214,9 @@ async fn store_batch(shared: Shared, body: web::Bytes) -> HttpResponse {
     let mut state = shared.lock().unwrap();
     if let Some(answer) = state.moody() {
         return answer;
+    }
+    if state.downgraded {
+        return no_such_route();
     }
     let batch: Value = serde_json::from_slice(&body).unwrap();
     if state.chokes && batch["events"].as_array().unwrap().len() > 1 {
