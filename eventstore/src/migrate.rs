@@ -19,6 +19,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0005_mirror", include_str!("../../sql/migrations/0005_mirror.sql")),
     ("0006_contracts", include_str!("../../sql/migrations/0006_contracts.sql")),
     ("0007_batches", include_str!("../../sql/migrations/0007_batches.sql")),
+    ("0008_marks", include_str!("../../sql/migrations/0008_marks.sql")),
 ];
 
 /// Why the schema could not be brought up to date.

@@ -80,8 +80,7 @@ impl Capabilities {
         let answer = client.get(url, WELL_KNOWN, &[]).await;
         let limits = read(&answer);
         tracing::debug!(destination, ?limits, "asked a peer what it can do");
-        let answered = answer.is_ok_and(|answer| matches!(answer.status, 200..500));
-        let until = now + if answered { EVERY } else { UNANSWERED };
+        let until = now + if answers(&answer) { EVERY } else { UNANSWERED };
         self.known().insert(destination.to_owned(), Known { limits, until });
         limits
     }
@@ -94,6 +93,11 @@ impl Capabilities {
     fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether this is an answer at all: one that asks for patience is none.
+fn answers(answer: &Result<PeerAnswer, PeerError>) -> bool {
+    answer.as_ref().is_ok_and(|answer| answer.status < 500 && !matches!(answer.status, 408 | 425 | 429))
 }
 
 fn read(answer: &Result<PeerAnswer, PeerError>) -> Option<Limits> {
@@ -141,5 +145,14 @@ mod tests {
         }
         assert_eq!(told(404, r#"{"capabilities":["event-batch"]}"#), None);
         assert_eq!(read(&Err(PeerError::Timeout)), None);
+    }
+
+    #[test]
+    fn a_peer_that_asks_for_patience_has_not_answered() {
+        let answered = |status| answers(&Ok(PeerAnswer { status, headers: HeaderMap::new(), body: Bytes::new() }));
+        for (status, answers) in [(200, true), (302, true), (404, true), (408, false), (429, false), (503, false)] {
+            assert_eq!(answered(status), answers, "{status}");
+        }
+        assert!(!answers(&Err(PeerError::Timeout)));
     }
 }

@@ -13,6 +13,37 @@ const LATENCY_BUCKETS: &[f64] =
 
 const BATCH_BUCKETS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0];
 
+/// What is wrong on our own side.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fault {
+    /// A batch could not be written.
+    BatchNotMade,
+    /// Our own database did not do what it was asked.
+    Database,
+    /// A peer holds more of a lane than its log ever sent.
+    MarkBeyondLane,
+    /// The log doesn't have what the outbox names.
+    MissingEvent,
+    /// An owed event can't be written for a peer.
+    UnreadableEvent,
+}
+
+impl Fault {
+    const ALL: [Self; 5] =
+        [Self::BatchNotMade, Self::Database, Self::MarkBeyondLane, Self::MissingEvent, Self::UnreadableEvent];
+
+    /// Its name in metrics and in a lane's last error.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::BatchNotMade => "batch_not_made",
+            Self::Database => "database",
+            Self::MarkBeyondLane => "mark_beyond_lane",
+            Self::MissingEvent => "missing_event",
+            Self::UnreadableEvent => "unreadable_event",
+        }
+    }
+}
+
 /// The mirror's metrics. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct MirrorMetrics {
@@ -53,6 +84,11 @@ impl MirrorMetrics {
             .buckets(BATCH_BUCKETS.to_vec());
         let batch_events = HistogramVec::new(sizes, LANE)?;
         registry.register(Box::new(batch_events.clone()))?;
+        let faults = counter("dpg_mirror_faults_total", "Faults on our own side, by kind.", &["kind"])?;
+        // An alarm sees a counter rise, not appear.
+        for fault in Fault::ALL {
+            faults.with_label_values(&[fault.as_str()]).reset();
+        }
         Ok(Self {
             waiting: gauge("dpg_mirror_waiting", "Events neither delivered, parked nor dropped.", LANE)?,
             oldest_waiting_seconds: gauge(
@@ -84,7 +120,7 @@ impl MirrorMetrics {
                 "Times that a lane went back because its peer had lost what it acknowledged.",
                 LANE,
             )?,
-            faults: counter("dpg_mirror_faults_total", "Faults on our own side, by kind.", &["kind"])?,
+            faults,
         })
     }
 
@@ -124,8 +160,8 @@ impl MirrorMetrics {
         self.refills.with_label_values(&labels(key)).inc();
     }
 
-    pub(crate) fn fault(&self, kind: &str) {
-        self.faults.with_label_values(&[kind]).inc();
+    pub(crate) fn fault(&self, fault: Fault) {
+        self.faults.with_label_values(&[fault.as_str()]).inc();
     }
 }
 

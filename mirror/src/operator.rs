@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use crate::body::{BodyError, event_body};
+use crate::body::{BodyError, event_body_at};
 use crate::lane::State;
 use crate::queries::{self, Concerned, LaneKey, LaneStatus, ParkedEvent, ParkedPage, ParkedQuery, Which};
 use crate::{MirrorError, destination};
@@ -134,11 +134,11 @@ pub async fn parked(db: &Database, query: &ParkedQuery) -> Result<ParkedPage, Mi
 pub async fn parked_event(db: &Database, id: Uuid) -> Result<(ParkedEvent, Box<RawValue>), OperatorError> {
     let parked = queries::find_parked(db, id).await?.ok_or(OperatorError::ParkedNotFound)?;
     let event = queries::event_at(db, &parked.key, parked.seq).await?;
-    let Some((payload, recorded_at)) = event else {
+    let Some(event) = event else {
         let LaneKey { network, destination } = parked.key;
         return Err(MirrorError::Gap { network, destination, expected: parked.seq, found: 0 }.into());
     };
-    let body = event_body(&payload, recorded_at)?;
+    let body = event_body_at(&event.payload, event.recorded_at, event.moved_to.as_deref())?;
     let body = serde_json::from_slice(&body.json).map_err(BodyError::from)?;
     Ok((parked, body))
 }
@@ -196,22 +196,28 @@ impl Operator {
         Ok((lane, resent))
     }
 
-    /// A destination has changed its address: its lanes are called at `new` from now on, event by event, and each body
-    /// names the source item's instance as it is now. A lane that moves back to its own address is as it was before.
+    /// A destination has changed its address: its lanes, and those that were moved there before, are called at `new` from
+    /// now on, event by event, and each body names the source item's instance as it is now. A lane that moves back to its
+    /// own address is as it was before.
     ///
     /// # Errors
     /// [`OperatorError::LaneNotFound`], also when `new` is no instance's URL, or as the database says.
     pub async fn move_lanes(&self, old: &str, new: &str) -> Result<Vec<LaneStatus>, OperatorError> {
         let normalised = |url| destination::normalise(url).ok_or(OperatorError::LaneNotFound);
         let (old, new) = (normalised(old)?, normalised(new)?);
-        let to = (new != old).then_some(new.as_str());
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
-        for lane in found(&transaction, &old, None).await? {
-            queries::move_lane(&transaction, &lane.key, to, &self.by, self.now).await?;
+        let moving = queries::concerned(&transaction, &old, None, true).await?;
+        if moving.is_empty() {
+            return Err(OperatorError::LaneNotFound);
+        }
+        for lane in &moving {
+            queries::move_lane(&transaction, &lane.key, &new, &self.by, self.now).await?;
         }
         transaction.commit().await?;
-        self.status(&old, None).await
+        let mut lanes = queries::lanes(&self.db, Which::All).await?;
+        lanes.retain(|lane| moving.iter().any(|moved| moved.key == lane.key));
+        Ok(lanes)
     }
 
     /// Queues a parked event to be sent again, with its number, before the lane's next.
@@ -222,7 +228,7 @@ impl Operator {
         let parked = queries::find_parked(&self.db, id).await?.ok_or(OperatorError::ParkedNotFound)?;
         let mut client = self.db.client().await?;
         let transaction = client.transaction().await?;
-        let lanes = queries::concerned(&transaction, &parked.key.destination, Some(&parked.key.network)).await?;
+        let lanes = queries::concerned(&transaction, &parked.key.destination, Some(&parked.key.network), false).await?;
         if let Some(lane) = lanes.iter().find(|lane| lane.state == State::Unregistered) {
             return Err(conflict(lane));
         }
@@ -256,7 +262,7 @@ async fn found(
     destination: &str,
     network: Option<&str>,
 ) -> Result<Vec<Concerned>, OperatorError> {
-    let lanes = queries::concerned(transaction, destination, network).await?;
+    let lanes = queries::concerned(transaction, destination, network, false).await?;
     if lanes.is_empty() { Err(OperatorError::LaneNotFound) } else { Ok(lanes) }
 }
 

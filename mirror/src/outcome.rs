@@ -66,11 +66,22 @@ impl Verdict {
     }
 }
 
+/// What an answer has to say of the event that it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Nothing: it is about several, or about none.
+    Anything,
+    /// Nothing against its being about this one: peers of another make may leave out which it was.
+    AtMost(EventIdentity),
+    /// That it was this one, as peers of our own make do.
+    Exactly(EventIdentity),
+}
+
 /// Judges what came back for one event.
 #[must_use]
-pub fn judge(answer: &Result<PeerAnswer, PeerError>, event: EventIdentity, now: DateTime<Utc>) -> Verdict {
+pub fn judge(answer: &Result<PeerAnswer, PeerError>, event: Expected, now: DateTime<Utc>) -> Verdict {
     match answer {
-        Ok(answer) => judge_answer(answer, Some(event), now),
+        Ok(answer) => judge_answer(answer, event, now),
         Err(error) => judge_silence(error),
     }
 }
@@ -80,7 +91,7 @@ pub(crate) fn judge_whole(answer: &Result<PeerAnswer, PeerError>, now: DateTime<
     match answer {
         // Of whatever a refusal speaks, it is about the sender here.
         Ok(answer) if answer.status == 403 => refused(answer),
-        Ok(answer) => judge_answer(answer, None, now),
+        Ok(answer) => judge_answer(answer, Expected::Anything, now),
         Err(error) => judge_silence(error),
     }
 }
@@ -114,14 +125,14 @@ fn in_words_of(answer: &PeerAnswer, spoken: Option<&Map<String, Value>>, outcome
     }
 }
 
-fn judge_answer(answer: &PeerAnswer, event: Option<EventIdentity>, now: DateTime<Utc>) -> Verdict {
+fn judge_answer(answer: &PeerAnswer, event: Expected, now: DateTime<Utc>) -> Verdict {
     let spoken = spoken(answer);
     let verdict = |outcome, conflict| in_words_of(answer, spoken.as_ref(), outcome, conflict);
     match (answer.status, &spoken) {
-        (200..=299, Some(body)) if body.get("conflict") == Some(&Value::Bool(true)) => verdict(Outcome::Parked, true),
-        (200..=299, Some(body)) if event.is_none_or(|event| is_about(body, event)) => {
-            verdict(Outcome::Delivered, false)
-        }
+        (200..=299, Some(body)) if is_about(body, event) => match body.get("conflict") {
+            Some(Value::Bool(true)) => verdict(Outcome::Parked, true),
+            _ => verdict(Outcome::Delivered, false),
+        },
         (400 | 404 | 409 | 413 | 422, Some(body)) if speaks(body) => verdict(Outcome::Parked, false),
         (403, Some(body)) if speaks(body) && !speaks_of_trust(body) => verdict(Outcome::Parked, false),
         (401 | 403, _) => refused(answer),
@@ -153,17 +164,21 @@ fn speaks_of_trust(body: &Map<String, Value>) -> bool {
     ["code", "error"].into_iter().filter_map(|key| text(body, key)).any(|code| code.starts_with("PEER_"))
 }
 
-/// Our own make repeats `action_id` and `update_count`; peers of another make may leave them out. If they are there and
-/// are another event's, this is not the answer to what was sent (a cache in between).
-fn is_about(body: &Map<String, Value>, event: EventIdentity) -> bool {
-    let other_action = text(body, "action_id")
-        .and_then(|id| Uuid::parse_str(id).ok())
-        .is_some_and(|action_id| action_id != event.action_id);
-    let other_count = body
-        .get("update_count")
-        .and_then(Value::as_i64)
-        .is_some_and(|update_count| update_count != i64::from(event.update_count));
-    !other_action && !other_count
+/// An answer that names another event, or none where one has to be named, is not the answer to what was sent: something
+/// in between has spoken.
+fn is_about(body: &Map<String, Value>, event: Expected) -> bool {
+    let action_id = text(body, "action_id").and_then(|id| Uuid::parse_str(id).ok());
+    let update_count = body.get("update_count").and_then(Value::as_i64);
+    match event {
+        Expected::Anything => true,
+        Expected::AtMost(event) => {
+            action_id.is_none_or(|id| id == event.action_id)
+                && update_count.is_none_or(|count| count == i64::from(event.update_count))
+        }
+        Expected::Exactly(event) => {
+            action_id == Some(event.action_id) && update_count == Some(event.update_count.into())
+        }
+    }
 }
 
 fn code(body: &Map<String, Value>) -> Option<&str> {
@@ -179,7 +194,8 @@ pub(crate) fn cut(text: &str, longest: usize) -> String {
     text.chars().filter(|c| *c != '\0').take(longest).collect()
 }
 
-/// `Retry-After` in either form, counted from now. A date in the past is no wait at all.
+/// `Retry-After` in either form, counted from now. A date in the past says nothing but that the clocks differ: a peer
+/// whose clock is behind must not be tried every second for as long as it fails.
 fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -187,7 +203,7 @@ fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let at = DateTime::<Utc>::from(httpdate::parse_http_date(value).ok()?);
-    Some((at - now).to_std().unwrap_or(Duration::ZERO))
+    (at - now).to_std().ok()
 }
 
 #[cfg(test)]
@@ -208,7 +224,8 @@ mod tests {
         if let Some(value) = retry_after {
             headers.insert(RETRY_AFTER, value.parse().unwrap());
         }
-        judge(&Ok(PeerAnswer { status, headers, body: Bytes::copy_from_slice(body.as_bytes()) }), EVENT, now())
+        let answer = PeerAnswer { status, headers, body: Bytes::copy_from_slice(body.as_bytes()) };
+        judge(&Ok(answer), Expected::AtMost(EVENT), now())
     }
 
     fn outcome(status: u16, body: &str) -> &'static str {
@@ -226,6 +243,24 @@ mod tests {
             assert_eq!(outcome(200, body), "backed_off", "{body}");
         }
         assert_eq!(outcome(204, ""), "backed_off");
+        let conflict = format!(r#"{{"action_id":"{}","update_count":3,"conflict":true}}"#, Uuid::from_u128(8));
+        assert_eq!(outcome(200, &conflict), "backed_off", "it speaks of another event");
+    }
+
+    #[test]
+    fn a_peer_of_our_own_make_says_which_event_it_took() {
+        let said = |body: String| {
+            let answer = PeerAnswer { status: 200, headers: HeaderMap::new(), body: body.into() };
+            judge(&Ok(answer), Expected::Exactly(EVENT), now()).outcome.as_str()
+        };
+        let id = EVENT.action_id;
+        assert_eq!(said(format!(r#"{{"action_id":"{id}","update_count":3}}"#)), "delivered");
+        assert_eq!(said(format!(r#"{{"action_id":"{id}","update_count":3,"conflict":true}}"#)), "parked");
+        let half = [format!(r#"{{"action_id":"{id}"}}"#), r#"{"update_count":3}"#.to_owned()];
+        let other = format!(r#"{{"action_id":"{id}","update_count":"3"}}"#);
+        for body in half.into_iter().chain([other, "{}".to_owned(), r#"{"conflict":true}"#.to_owned()]) {
+            assert_eq!(said(body.clone()), "backed_off", "{body}");
+        }
     }
 
     #[test]
@@ -257,7 +292,7 @@ mod tests {
                 assert_eq!(outcome(status, body), "backed_off", "{status}");
             }
         }
-        let timeout = judge(&Err(PeerError::Timeout), EVENT, now());
+        let timeout = judge(&Err(PeerError::Timeout), Expected::AtMost(EVENT), now());
         assert_eq!((timeout.outcome.as_str(), timeout.status), ("backed_off", None));
         assert_eq!(timeout.error.as_deref(), Some("timeout"));
     }
@@ -271,9 +306,9 @@ mod tests {
         let at = httpdate::fmt_http_date((now() + Duration::from_secs(90)).into());
         assert_eq!(wait("120"), Some(Duration::from_secs(120)));
         assert_eq!(wait(&at), Some(Duration::from_secs(90)));
-        assert_eq!(wait("Sat, 01 Jan 2000 00:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(wait("0"), Some(Duration::ZERO));
         assert_eq!(wait("99999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
-        for nonsense in ["", "soon", "-5", "1.5"] {
+        for nonsense in ["", "soon", "-5", "1.5", "Sat, 01 Jan 2000 00:00:00 GMT"] {
             assert_eq!(wait(nonsense), None, "{nonsense}");
         }
     }

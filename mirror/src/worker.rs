@@ -19,6 +19,7 @@ use crate::capability::Capabilities;
 use crate::hold::Hold;
 use crate::lane::State;
 use crate::lane_task::{self, Means};
+use crate::metrics::Fault;
 use crate::queries::{self, DueLane, LaneKey, LaneStatus};
 use crate::{Contacts, MirrorError, MirrorMetrics, PeerClient};
 
@@ -233,7 +234,7 @@ impl Mirror {
     /// The database is away, or a statement failed: what was due stays due, and the next look tries again.
     fn tell(&self, result: Result<(), MirrorError>) {
         if let Err(error) = result {
-            self.means.metrics.fault("database");
+            self.means.metrics.fault(Fault::Database);
             tracing::warn!(error = %Chain(&error), "the mirror could not reach its own database");
         }
     }

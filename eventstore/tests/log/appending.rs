@@ -272,3 +272,29 @@ async fn a_mark_moves_with_its_command_or_not_at_all() {
     let other = InboxLane { epoch: Uuid::new_v4(), ..lane };
     assert_eq!(inbox::mark(&log.database, &other, &[2]).await.unwrap(), 0, "each epoch has its own");
 }
+
+/// A peer that leaves a number out and sends on must not make each of its batches dearer than the one before.
+#[tokio::test]
+async fn what_waits_beyond_a_gap_is_not_read_again_and_again() {
+    let log = TestLog::new().await;
+    let mut client = log.database.client().await.unwrap();
+    let transaction = client.transaction().await.unwrap();
+    let epoch = Uuid::new_v4();
+    let mark = async |seqs: Vec<i64>| -> i64 {
+        let call = "select mark_inbox('yellow_dot', 'https://b', 'https://a', $1, $2)";
+        transaction.query_one(call, &[&epoch, &seqs]).await.unwrap().get(0)
+    };
+    let rows_read = async || -> i64 {
+        let counted = "select seq_tup_read + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables
+                        where relname = 'inbox_ahead'";
+        transaction.query_one(counted, &[]).await.unwrap().get(0)
+    };
+    assert_eq!(mark((2..=5000).collect()).await, 0);
+    let before = rows_read().await;
+    assert_eq!(mark(vec![6000]).await, 0);
+    let read = rows_read().await - before;
+    assert!(read < 500, "{read} rows were read for one number");
+    assert_eq!(mark(vec![1]).await, 5000, "the gap is closed");
+    let left = transaction.query_one("select count(*) from inbox_ahead", &[]).await.unwrap();
+    assert_eq!(left.get::<_, i64>(0), 1);
+}

@@ -5,15 +5,31 @@ use super::{Sent, Task};
 use crate::hold::{Grip, Hold};
 use crate::lane::State;
 use crate::mark::Told;
-use crate::{LaneKey, MirrorError, batch};
+use crate::metrics::Fault;
+use crate::{LaneKey, MirrorError, batch, queries};
 
 impl Task<'_> {
     /// The peer told its mark.
-    pub(super) fn told(&mut self, hold: &mut Hold, high_water: i64, settled: i64) -> Told {
+    pub(super) async fn told(&mut self, hold: &mut Hold, high_water: i64, settled: i64) -> Result<Told, MirrorError> {
         let now = self.now();
         self.alone.retain(|seq| *seq > high_water);
         self.dropped.retain(|seq| *seq > high_water);
-        hold.mark().told(high_water, settled, now)
+        if high_water > settled {
+            // What goes again is behind the mark of a peer that is well; what was never given out is not.
+            let last_seq = queries::last_seq(&self.means.db, hold.key()).await?;
+            if high_water > last_seq {
+                self.means.metrics.fault(Fault::MarkBeyondLane);
+                let LaneKey { network, destination } = hold.key();
+                tracing::error!(
+                    network,
+                    destination,
+                    high_water,
+                    last_seq,
+                    "a peer has more than this log ever sent: was it restored without a new epoch?"
+                );
+            }
+        }
+        Ok(hold.mark().told(high_water, settled, now))
     }
 
     pub(super) async fn refill(&mut self, hold: &mut Hold) -> Result<Sent, MirrorError> {
@@ -51,18 +67,7 @@ impl Task<'_> {
             None => Ok(Sent::Gone),
             Some(batch::Answer::Judged { high_water, .. }) => {
                 let settled = hold.settled_seq();
-                if high_water > settled {
-                    let LaneKey { network, destination } = hold.key();
-                    tracing::error!(
-                        network,
-                        destination,
-                        high_water,
-                        settled,
-                        "a peer has more than this log ever sent: was it restored without a new epoch?"
-                    );
-                    self.means.metrics.fault("mark_beyond_lane");
-                }
-                match self.told(hold, high_water, settled) {
+                match self.told(hold, high_water, settled).await? {
                     Told::Behind => self.refill(hold).await,
                     Told::Fine => Ok(Sent::On),
                 }

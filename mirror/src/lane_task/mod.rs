@@ -3,6 +3,8 @@
 
 mod at_rest;
 
+use std::collections::BTreeSet;
+
 use dpg_eventstore::{Chain, Database};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -14,7 +16,7 @@ use crate::deliver::deliver;
 use crate::hold::{Attempt, Grip, Hold, last_error};
 use crate::lane::{Outcome, Permit};
 use crate::mark::Told;
-use crate::metrics::MirrorMetrics;
+use crate::metrics::{Fault, MirrorMetrics};
 use crate::outcome::Verdict;
 use crate::peer::PeerClient;
 use crate::queries::{self, Due, Parked};
@@ -36,8 +38,8 @@ pub(crate) struct Means {
 
 /// Works on a leased lane until it has to rest.
 pub(crate) async fn work(means: &Means, mut hold: Hold, stop: &CancellationToken) -> Result<Progress, MirrorError> {
-    let mut task =
-        Task { means, progress: Progress { lanes: 1, ..Progress::default() }, alone: Vec::new(), dropped: Vec::new() };
+    let progress = Progress { lanes: 1, ..Progress::default() };
+    let mut task = Task { means, progress, alone: BTreeSet::new(), dropped: Vec::new() };
     task.run(&mut hold, stop).await?;
     Ok(task.progress)
 }
@@ -47,7 +49,7 @@ struct Task<'a> {
     progress: Progress,
     /// Numbers of events that a peer of our own make got outside a batch. It can't count those itself, so they are told as
     /// numbers that come in no batch.
-    alone: Vec<i64>,
+    alone: BTreeSet<i64>,
     /// Numbers that an operator dropped and that the peer's mark has not passed.
     dropped: Vec<i64>,
 }
@@ -87,7 +89,7 @@ impl Task<'_> {
             Ok(due) => Ok(Some(due)),
             Err(fault @ (MirrorError::Gap { .. } | MirrorError::MissingEvent { .. })) => {
                 tracing::error!(error = %Chain(&fault), "an event that is owed to a peer is missing");
-                self.fault(hold, "missing_event", &fault.to_string()).await?;
+                self.fault(hold, Fault::MissingEvent, &fault.to_string()).await?;
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -123,7 +125,7 @@ impl Task<'_> {
             }
         }
         if let Some(message) = unreadable {
-            self.fault(hold, "unreadable_event", &message).await?;
+            self.fault(hold, Fault::UnreadableEvent, &message).await?;
             return Ok(Grip::Gone);
         }
         hold.passed(due.up_to);
@@ -165,13 +167,13 @@ impl Task<'_> {
         hold: &mut Hold,
         url: &Url,
         events: &[Outgoing],
-        counted: bool,
+        own_make: bool,
     ) -> Result<Sent, MirrorError> {
         for event in events {
-            let call = deliver(&self.means.client, url, &event.body, || self.now());
+            let call = deliver(&self.means.client, url, &event.body, own_make, || self.now());
             let Some(verdict) = leased(hold, call).await? else { return Ok(Sent::Gone) };
-            if counted && matches!(verdict.outcome, Outcome::Delivered | Outcome::Parked) {
-                self.alone.push(event.seq);
+            if own_make && matches!(verdict.outcome, Outcome::Delivered | Outcome::Parked) {
+                self.alone.insert(event.seq);
             }
             let sent = self.settle(hold, std::slice::from_ref(event), &[verdict], None).await?;
             if sent != Sent::On {
@@ -205,9 +207,8 @@ impl Task<'_> {
         url: &Url,
         events: &[Outgoing],
     ) -> Result<Option<batch::Answer>, MirrorError> {
-        let mut withdrawn: Vec<i64> = self.alone.iter().chain(&self.dropped).copied().collect();
-        withdrawn.sort_unstable();
-        withdrawn.truncate(batch::WITHDRAWN);
+        let withdrawn: BTreeSet<i64> = self.alone.iter().chain(&self.dropped).copied().collect();
+        let withdrawn: Vec<i64> = withdrawn.into_iter().take(batch::WITHDRAWN).collect();
         let (epoch, key) = (hold.epoch(), hold.key());
         let head = batch::Head {
             origin: self.means.client.keyid().unwrap_or_default(),
@@ -218,7 +219,8 @@ impl Task<'_> {
         let body = match batch::write(head, events, &withdrawn) {
             Ok(body) => body,
             Err(error) => {
-                let verdict = Verdict::local_fault("batch_not_made", &error.to_string());
+                self.means.metrics.fault(Fault::BatchNotMade);
+                let verdict = Verdict::local_fault(Fault::BatchNotMade.as_str(), &error.to_string());
                 return Ok(Some(batch::Answer::Failed(verdict)));
             }
         };
@@ -269,7 +271,10 @@ impl Task<'_> {
             let LaneKey { network, destination } = hold.key();
             tracing::error!(network, destination, "a peer speaks against every event; its lane backs off");
         }
-        let told = high_water.map(|high_water| self.told(hold, high_water, attempt.up_to));
+        let told = match high_water {
+            Some(high_water) => Some(self.told(hold, high_water, attempt.up_to).await?),
+            None => None,
+        };
         if hold.record(attempt, &self.means.options).await? == Grip::Gone {
             return Ok(Sent::Gone);
         }
@@ -277,9 +282,9 @@ impl Task<'_> {
     }
 
     /// A fault on our own side: the lane waits, and whoever looks at it is told.
-    async fn fault(&mut self, hold: &mut Hold, kind: &'static str, message: &str) -> Result<(), MirrorError> {
-        self.means.metrics.fault(kind);
-        let verdict = Verdict::local_fault(kind, message);
+    async fn fault(&mut self, hold: &mut Hold, fault: Fault, message: &str) -> Result<(), MirrorError> {
+        self.means.metrics.fault(fault);
+        let verdict = Verdict::local_fault(fault.as_str(), message);
         let now = self.now();
         let lane = hold.lane().after(verdict.outcome, now, (self.means.options.random)());
         let attempt = Attempt {

@@ -217,7 +217,8 @@ async fn park(
              on conflict (network, destination, seq) do update
                 set parked_at = excluded.parked_at, attempts = p.attempts + 1, conflict = excluded.conflict,
                     status = excluded.status, error = excluded.error, message = excluded.message,
-                    resolution = null, resolved_at = null, resolved_by = null, reason = null",
+                    -- Who had it sent again, and when, is kept.
+                    resolution = null",
         )
         .await?;
     transaction

@@ -21,7 +21,7 @@ pub(crate) use lease::{
     show_registered,
 };
 pub(crate) use operations::{Concerned, act, concerned, move_lane, resend};
-pub(crate) use owed::{Due, due_events, due_lanes, withdrawn};
+pub(crate) use owed::{Due, due_events, due_lanes, last_seq, withdrawn};
 pub use owed::{DueEvent, DueLane};
 pub use parked::{ParkedEvent, ParkedPage, ParkedQuery};
 pub(crate) use parked::{drop_parked, event_at, find as find_parked, list as list_parked, retry};

@@ -15,11 +15,13 @@ pub(crate) struct Concerned {
     pub(crate) state: State,
 }
 
-/// The lanes to a destination, or its lane of one network. Lanes that no worker has seen yet get their row here.
+/// The lanes to a destination, or its lane of one network; with `moved` also those that were moved to it. Lanes that no
+/// worker has seen yet get their row here.
 pub(crate) async fn concerned(
     transaction: &Transaction<'_>,
     destination: &str,
     network: Option<&str>,
+    moved: bool,
 ) -> Result<Vec<Concerned>, MirrorError> {
     transaction
         .execute(
@@ -33,8 +35,9 @@ pub(crate) async fn concerned(
     let rows = transaction
         .query(
             "select network, destination, state from lanes
-              where destination = $1 and ($2::text is null or network = $2) order by network for update",
-            &[&destination, &network],
+              where (destination = $1 or ($3 and moved_to = $1)) and ($2::text is null or network = $2)
+              order by network, destination for update",
+            &[&destination, &network, &moved],
         )
         .await?;
     rows.iter().map(|row| Ok(Concerned { key: key(row)?, state: state(row, 2)? })).collect()
@@ -76,17 +79,16 @@ pub(crate) async fn resend(
 ) -> Result<Option<i64>, MirrorError> {
     let row = transaction
         .query_one(
-            "select $3::bigint between 1 and
-                    coalesce((select seq from outbox_heads where network = $1 and destination = $2), 0),
-                    (select count(*) from outbox o
-                      where o.network = $1 and o.destination = $2 and o.seq >= $3::bigint
-                        and not exists (select from parked_events p
-                                         where p.network = $1 and p.destination = $2 and p.seq = o.seq
-                                           and coalesce(p.resolution, 'dropped') = 'dropped'))",
+            // Numbers are dense, so that a million that go again need not be counted.
+            "select coalesce((select seq from outbox_heads where network = $1 and destination = $2), 0),
+                    (select count(*) from parked_events
+                      where network = $1 and destination = $2 and seq >= $3
+                        and coalesce(resolution, 'dropped') = 'dropped')",
             &[&key.network, &key.destination, &since],
         )
         .await?;
-    if !row.try_get::<_, bool>(0)? {
+    let (last_seq, stay): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    if !(1..=last_seq).contains(&since) {
         return Ok(None);
     }
     transaction
@@ -98,20 +100,20 @@ pub(crate) async fn resend(
             &[&key.network, &key.destination, &since, &by, &now],
         )
         .await?;
-    Ok(Some(row.try_get(1)?))
+    Ok(Some(last_seq - since + 1 - stay))
 }
 
-/// Sends a lane to another address from now on.
+/// Sends a lane to another address from now on; to its own, it is as it was before.
 pub(crate) async fn move_lane(
     transaction: &Transaction<'_>,
     key: &LaneKey,
-    to: Option<&str>,
+    to: &str,
     by: &str,
     now: DateTime<Utc>,
 ) -> Result<(), MirrorError> {
     transaction
         .execute(
-            "update lanes set moved_to = $3, next_attempt_at = null, nudges = nudges + 1,
+            "update lanes set moved_to = nullif($3, destination), next_attempt_at = null, nudges = nudges + 1,
                               lease_holder = null, lease_until = null,
                               operation = 'move', operated_by = $4, operated_at = $5
               where network = $1 and destination = $2",

@@ -174,6 +174,13 @@ async fn from_log(db: &Database, key: &LaneKey, owed: &[Owed], max_bytes: i64) -
     if events.is_empty() { Err(missing(key, *first)) } else { Ok(events) }
 }
 
+/// The last number that a lane has given out; 0 before the first.
+pub(crate) async fn last_seq(db: &Database, key: &LaneKey) -> Result<i64, MirrorError> {
+    let sql = "select seq from outbox_heads where network = $1 and destination = $2";
+    let rows = query(db, sql, &[&key.network, &key.destination]).await?;
+    Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(0))
+}
+
 /// Numbers that an operator dropped and that the peer's mark has not passed yet, the lowest first.
 pub(crate) async fn withdrawn(
     db: &Database,

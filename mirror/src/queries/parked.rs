@@ -87,16 +87,16 @@ pub(crate) async fn list(
 ) -> Result<ParkedPage, MirrorError> {
     let (after_at, after_id) = asked.after.unzip();
     let sql = format!(
-        "with found as materialized (
+        "with page as (
              select {COLUMNS} from parked_events
               where resolution is null and ($1::text is null or destination = $1) and ($2::text is null or network = $2)
-         ), page as (
-             select * from found
-              where $3::timestamptz is null or (parked_at, id) < ($3, $4)
+                and ($3::timestamptz is null or (parked_at, id) < ($3, $4))
               order by parked_at desc, id desc limit $5 offset $6
+         ), counted as (
+             select count(*) as total from parked_events
+              where resolution is null and ($1::text is null or destination = $1) and ($2::text is null or network = $2)
          )
-         select page.*, (select count(*) from found) as total
-           from (select true) as one left join page on true order by parked_at desc, id desc"
+         select page.*, counted.total from counted left join page on true order by parked_at desc, id desc"
     );
     let rows = query(
         db,
@@ -123,27 +123,31 @@ pub(crate) async fn find(db: &Database, id: Uuid) -> Result<Option<ParkedEvent>,
     query(db, &sql, &[&id]).await?.first().map(parked).transpose()
 }
 
-/// Payload and time of the event behind a lane's number.
-pub(crate) async fn event_at(
-    db: &Database,
-    key: &LaneKey,
-    seq: i64,
-) -> Result<Option<(String, DateTime<Utc>)>, MirrorError> {
+/// The event behind a lane's number, and where its destination is now, if it has moved.
+pub(crate) struct EventAt {
+    pub(crate) payload: String,
+    pub(crate) recorded_at: DateTime<Utc>,
+    pub(crate) moved_to: Option<String>,
+}
+
+pub(crate) async fn event_at(db: &Database, key: &LaneKey, seq: i64) -> Result<Option<EventAt>, MirrorError> {
     let owed = query(
         db,
-        "select position from outbox where network = $1 and destination = $2 and seq = $3",
+        "select o.position, l.moved_to from outbox o left join lanes l using (network, destination)
+          where o.network = $1 and o.destination = $2 and o.seq = $3",
         &[&key.network, &key.destination, &seq],
     )
     .await?;
     let Some(row) = owed.first() else { return Ok(None) };
-    let position: i64 = row.try_get(0)?;
+    let (position, moved_to): (i64, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
     let rows = query(
         db,
         "select payload::text, recorded_at from event_log where network = $1 and position = $2",
         &[&key.network, &position],
     )
     .await?;
-    rows.first().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(Some(EventAt { payload: row.try_get(0)?, recorded_at: row.try_get(1)?, moved_to }))
 }
 
 /// Queues a parked event to be sent again, and ends its lane's wait. False: it is not parked any more.

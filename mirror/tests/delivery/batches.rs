@@ -7,11 +7,12 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use dpg_mirror::lane::State;
 use dpg_mirror::signature::PeerKey;
-use dpg_mirror::{Mirror, MirrorOptions, Progress, Signer};
+use dpg_mirror::{Mirror, MirrorOptions, Progress, Signer, Verb};
 
-use crate::bed::Bed;
+use crate::bed::{Bed, NETWORK};
+use crate::operators::operator;
 use crate::own_make::{Mood, Opinion, OwnMake};
-use crate::peer::{Answer, HTML, Peer};
+use crate::peer::HTML;
 
 /// A mirror that signs, as batches need.
 pub(crate) fn signing(bed: &Bed) -> Mirror {
@@ -24,14 +25,14 @@ fn signing_with(bed: &Bed, options: MirrorOptions, metrics: &prometheus::Registr
     bed.mirror_of(options, Duration::from_secs(5), Some(signer), metrics)
 }
 
-async fn own_make(bed: &Bed, events: i32) -> OwnMake {
+pub(crate) async fn own_make(bed: &Bed, events: i32) -> OwnMake {
     let peer = OwnMake::start();
     bed.contract.register(&peer.destination, &peer.url);
     bed.owe(&peer.destination, events).await;
     peer
 }
 
-fn delivered(delivered: usize) -> Progress {
+pub(crate) fn delivered(delivered: usize) -> Progress {
     Progress { lanes: 1, delivered, parked: 0 }
 }
 
@@ -61,18 +62,25 @@ async fn events_go_in_batches_in_order_and_the_mark_follows() {
 }
 
 #[tokio::test]
-async fn peers_without_the_capability_and_mirrors_without_a_key_speak_one_by_one() {
+async fn parked_events_in_a_row_are_counted_from_batch_to_batch() {
     let bed = Bed::new().await;
-    let (batchless, other) = (own_make(&bed, 3).await, Peer::start(Answer::Stored));
-    batchless.with(|state| state.batchless = true);
-    bed.contract.register(&other.destination, &other.url);
-    bed.owe(&other.destination, 3).await;
-    assert_eq!(signing(&bed).step().await.unwrap(), Progress { lanes: 2, delivered: 6, parked: 0 });
-    batchless.with(|state| assert_eq!((state.singles, state.batches.len(), state.asked), (3, 0, 1)));
-
-    let peer = own_make(&bed, 3).await;
-    assert_eq!(bed.mirror().step().await.unwrap(), delivered(3));
-    peer.with(|state| assert_eq!((state.singles, state.batches.len(), state.asked), (3, 0, 0)));
+    let peer = own_make(&bed, 0).await;
+    for (events, state) in [(12, State::Ready), (7, State::Ready), (1, State::BackingOff)] {
+        bed.owe(&peer.destination, events).await;
+        for action in bed.actions().await {
+            peer.with(|state| state.opinions.insert(action, Opinion::Rejects));
+        }
+        // Each batch from a process of its own.
+        let parked = usize::try_from(events).unwrap();
+        assert_eq!(signing(&bed).step().await.unwrap(), Progress { lanes: 1, delivered: 0, parked });
+        assert_eq!(bed.lane(&peer.destination).await.state, state, "after {events} more");
+    }
+    peer.with(|state| state.opinions.clear());
+    bed.owe(&peer.destination, 3).await;
+    bed.clock.advance(TimeDelta::minutes(1));
+    assert_eq!(signing(&bed).step().await.unwrap(), delivered(3));
+    peer.with(|state| assert_eq!(state.batches, [12, 7, 1, 1, 2], "one event is the probe"));
+    assert_eq!(bed.count("select parked_in_row::bigint from lanes").await, 0);
 }
 
 #[tokio::test]
@@ -138,6 +146,51 @@ async fn a_whole_answer_that_settles_nothing_makes_the_lane_wait() {
     }
     peer.with(|peer| assert_eq!(peer.duplicates, 7, "only what had arrived without our knowing came twice"));
     assert_eq!(bed.lane(&peer.destination).await.high_water, 63);
+}
+
+#[tokio::test]
+async fn a_batch_that_comes_too_soon_goes_again_when_the_peer_says() {
+    let bed = Bed::new().await;
+    let peer = own_make(&bed, 3).await;
+    let mirror = signing(&bed);
+    for wait in [TimeDelta::seconds(7), TimeDelta::hours(2)] {
+        let at = std::time::SystemTime::from(bed.clock.now() + wait);
+        for asked in [wait.num_seconds().to_string(), httpdate::fmt_http_date(at)] {
+            peer.with(|state| state.mood = Some(Mood::Busy(asked)));
+            assert_eq!(mirror.step().await.unwrap(), delivered(0));
+            let lane = bed.lane(&peer.destination).await;
+            assert_eq!((lane.state, lane.waiting, lane.parked), (State::BackingOff, 3, 0));
+            let waits = lane.next_attempt_at.unwrap() - bed.clock.now();
+            // A date has whole seconds.
+            assert!(waits <= wait && waits > wait - TimeDelta::seconds(1), "{waits} instead of {wait}");
+            assert_eq!(mirror.step().await.unwrap(), Progress::default(), "the wait holds");
+            operator(&bed).act(Verb::Probe, &peer.destination, None).await.unwrap();
+        }
+    }
+    peer.with(|state| state.mood = None);
+    assert_eq!(mirror.step().await.unwrap(), delivered(3));
+}
+
+/// A peer that holds more of a lane than was ever sent has seen a log that this one has forgotten.
+#[tokio::test]
+async fn a_mark_beyond_the_lane_is_an_alarm_also_while_it_sends() {
+    let bed = Bed::new().await;
+    let peer = own_make(&bed, 3).await;
+    let registry = prometheus::Registry::new();
+    let mirror = signing_with(&bed, bed.options(), &registry);
+    let alarms = || prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    mirror.step().await.unwrap();
+    operator(&bed).resend(&peer.destination, NETWORK, 1).await.unwrap();
+    assert_eq!(mirror.step().await.unwrap(), delivered(3));
+    assert!(
+        alarms().contains("kind=\"mark_beyond_lane\"} 0"),
+        "what goes again is behind the mark of a peer that is well"
+    );
+    let epoch = bed.lane(&peer.destination).await.epoch.unwrap();
+    peer.with(|state| state.has_all_up_to(epoch, 9));
+    bed.owe(&peer.destination, 1).await;
+    assert_eq!(mirror.step().await.unwrap(), delivered(1));
+    assert!(alarms().contains("kind=\"mark_beyond_lane\"} 1"), "{}", alarms());
 }
 
 /// A batch that the peer can't read as a whole is no reason to stop: alone, each event gets its own answer.

@@ -5,6 +5,8 @@
 mod batches;
 mod bed;
 mod leases;
+mod makes;
+mod moves;
 mod operators;
 mod outages;
 mod outcomes;

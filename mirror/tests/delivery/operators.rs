@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use crate::batches::signing;
 use crate::bed::{Bed, NETWORK};
-use crate::own_make::{Mood, Opinion, OwnMake};
+use crate::own_make::{Opinion, OwnMake};
 use crate::peer::{Answer, Peer};
 
-const NO: &str = r#"{"error":"INVALID","message":"no such thing"}"#;
+pub(crate) const NO: &str = r#"{"error":"INVALID","message":"no such thing"}"#;
 
-fn operator(bed: &Bed) -> Operator {
+pub(crate) fn operator(bed: &Bed) -> Operator {
     Operator { db: bed.db.clone(), by: "asha".to_owned(), now: bed.clock.now() }
 }
 
@@ -21,7 +21,7 @@ fn listed() -> ParkedQuery {
 }
 
 /// The ids of what is parked, by number.
-async fn parked(bed: &Bed) -> Vec<Uuid> {
+pub(crate) async fn parked(bed: &Bed) -> Vec<Uuid> {
     let mut events = operator::parked(&bed.db, &listed()).await.unwrap().events;
     events.sort_by_key(|event| event.seq);
     events.into_iter().map(|event| event.id).collect()
@@ -110,6 +110,23 @@ async fn a_parked_event_is_shown_retried_before_the_lanes_next_and_delivered() {
     assert_eq!((rest.total, rest.events.len(), rest.more), (2, 1, false));
     assert_ne!(rest.events[0].id, first.id);
 
+    for (instance_url, network, total) in [
+        (Some(peer.url.as_str()), Some(NETWORK), 2),
+        (None, Some("elsewhere"), 0),
+        (Some("http://nobody.example"), None, 0),
+        (Some("nonsense"), None, 0),
+    ] {
+        let (instance_url, network) = (instance_url.map(str::to_owned), network.map(str::to_owned));
+        let page = operator::parked(&bed.db, &ParkedQuery { instance_url, network, ..listed() }).await.unwrap();
+        assert_eq!((page.total, page.events.len()), (total, usize::try_from(total).unwrap()));
+    }
+    let beyond = operator::parked(&bed.db, &ParkedQuery { offset: 5, ..listed() }).await.unwrap();
+    assert_eq!(
+        (beyond.total, beyond.events.len(), beyond.more),
+        (2, 0, false),
+        "the total stands on an empty page too"
+    );
+
     let [rejected, conflict] = parked(&bed).await[..] else { panic!("two") };
     let (event, body) = operator::parked_event(&bed.db, rejected).await.unwrap();
     assert_eq!((event.seq, event.status, event.error.as_deref()), (2, Some(422), Some("INVALID")));
@@ -124,6 +141,8 @@ async fn a_parked_event_is_shown_retried_before_the_lanes_next_and_delivered() {
     assert_eq!((lane.waiting, lane.acknowledged_seq, lane.parked), (1, 1, 1), "what is queued waits");
     assert_eq!(mirror.step().await.unwrap().parked, 1);
     assert_eq!(operator::parked_event(&bed.db, rejected).await.unwrap().0.attempts, 2);
+    let retried = "select count(*) from parked_events where resolution is null and resolved_by = 'asha'";
+    assert_eq!(bed.count(retried).await, 1, "who tried it is kept");
 
     peer.with(|state| state.opinions.clear());
     bed.owe(&peer.destination, 1).await;
@@ -144,6 +163,33 @@ async fn a_parked_event_is_shown_retried_before_the_lanes_next_and_delivered() {
     }
     let kept = "select count(*) from parked_events where resolved_by = 'asha' and reason = 'theirs is right'";
     assert_eq!(bed.count(kept).await, 1);
+}
+
+/// A retry that finds its peer away is an event that waits like any other, and the probe when the wait is over.
+#[tokio::test]
+async fn a_retried_event_waits_for_a_peer_that_is_away() {
+    let bed = Bed::new().await;
+    let peer = Peer::start(Answer::Status(422, NO));
+    bed.contract.register(&peer.destination, &peer.url);
+    bed.owe(&peer.destination, 1).await;
+    let mirror = bed.mirror();
+    assert_eq!(mirror.step().await.unwrap().parked, 1);
+    let [id] = parked(&bed).await[..] else { panic!("one") };
+    peer.answers(Answer::Status(503, "{}"));
+    bed.owe(&peer.destination, 2).await;
+    assert_eq!(mirror.step().await.unwrap(), Progress { lanes: 1, delivered: 0, parked: 0 });
+    operator(&bed).retry(id).await.unwrap();
+    assert_eq!(mirror.step().await.unwrap().lanes, 1, "a retry ends the wait");
+    let lane = bed.lane(&peer.destination).await;
+    let seen = (lane.state, lane.waiting, lane.parked, lane.acknowledged_seq, lane.failures);
+    assert_eq!(seen, (State::BackingOff, 3, 0, 0, 2));
+    assert_eq!(mirror.step().await.unwrap(), Progress::default(), "the wait is back");
+    peer.answers(Answer::Stored);
+    bed.clock.advance(TimeDelta::hours(1));
+    assert_eq!(mirror.step().await.unwrap().delivered, 3);
+    let actions = bed.actions().await;
+    assert_eq!(peer.got()[2..], [actions[0].clone(), actions[0].clone(), actions[1].clone(), actions[2].clone()]);
+    assert_eq!(bed.lane(&peer.destination).await.acknowledged_seq, 3);
 }
 
 /// Events go to a peer that parks them before it takes batches: the mark knows nothing of them.
@@ -195,6 +241,13 @@ async fn resend_goes_back_but_not_to_what_is_parked_or_dropped() {
     let lane = bed.lane(&peer.destination).await;
     assert_eq!((lane.acknowledged_seq, lane.waiting), (6, 0), "over the dropped one at the end");
     assert_eq!(mirror.step().await.unwrap(), Progress::default());
+
+    asha.act(Verb::Pause, &peer.destination, None).await.unwrap();
+    let (lane, resent) = asha.resend(&peer.destination, NETWORK, 1).await.unwrap();
+    assert_eq!((resent, lane.state, lane.waiting, lane.parked), (4, State::Paused, 4, 1));
+    assert_eq!(mirror.step().await.unwrap(), Progress::default(), "a paused lane stays paused");
+    asha.act(Verb::Resume, &peer.destination, None).await.unwrap();
+    assert_eq!(mirror.step().await.unwrap(), Progress { lanes: 1, delivered: 4, parked: 0 });
 }
 
 #[tokio::test]
@@ -219,35 +272,4 @@ async fn verbs_that_would_send_are_refused_while_a_destination_is_not_in_the_con
     assert_eq!(parked(&bed).await, [id], "nothing was changed");
     asha.drop_parked(id, "gone for good").await.unwrap();
     asha.act(Verb::Pause, &peer.destination, None).await.unwrap();
-}
-
-/// A peer that changed its address: what was owed to the old one goes to the new one, in its own order.
-#[tokio::test]
-async fn a_lane_follows_its_destination_to_a_new_address() {
-    let bed = Bed::new().await;
-    let (old, new) = ("http://old.example.org", OwnMake::start());
-    bed.owe(old, 4).await;
-    let mirror = signing(&bed);
-    mirror.step().await.unwrap();
-    assert_eq!(bed.lane(old).await.state, State::Unregistered);
-    bed.contract.register(&new.destination, &new.url);
-    bed.owe(&new.destination, 2).await;
-    let lanes = operator(&bed).move_lanes(old, new.url.as_str()).await.unwrap();
-    assert_eq!(lanes[0].moved_to.as_deref(), Some(new.destination.as_str()));
-    mirror.refresh().await.unwrap();
-    mirror.step().await.unwrap();
-    let lane = bed.lane(old).await;
-    assert_eq!((lane.state, lane.waiting, lane.acknowledged_seq), (State::Ready, 0, 4));
-    let called = dpg_mirror::operator::lanes_called_at(&bed.db, &new.destination).await.unwrap();
-    let destinations: Vec<&str> = called.iter().map(|lane| lane.key.destination.as_str()).collect();
-    assert_eq!(destinations, [new.destination.as_str(), old], "its own lane, and the one that followed it");
-    new.with(|state| {
-        assert_eq!((state.stored.len(), state.singles, state.batches.as_slice()), (6, 4, [2].as_slice()));
-        assert!(state.sources.iter().all(|url| url.starts_with("http://127.0.0.1:") || *url == new.destination));
-    });
-    bed.clock.advance(TimeDelta::hours(1));
-    new.with(|state| state.mood = Some(Mood::Well));
-    mirror.step().await.unwrap();
-    assert_eq!(bed.lane(&new.destination).await.high_water, 2, "the numbers of two lanes never meet");
-    assert!(matches!(operator(&bed).move_lanes("http://x.example", old).await, Err(OperatorError::LaneNotFound)));
 }

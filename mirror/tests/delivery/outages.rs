@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use dpg_mirror::lane::State;
-use dpg_mirror::{MirrorOptions, Progress};
+use dpg_mirror::{Contacts, MirrorOptions, Progress, Verb};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::bed::{Bed, NETWORK, eventually};
+use crate::operators::operator;
 use crate::peer::{Answer, Peer};
 
 #[tokio::test]
@@ -89,6 +90,46 @@ async fn contact_and_a_new_contract_end_the_wait() {
     eventually("the wait is over", || async { mirror.step().await.unwrap().delivered == 2 }).await;
     assert_eq!(bed.count("select nudges::bigint from lanes").await, 2, "contact counts at most once a second");
     mirror.contact("no url");
+}
+
+/// Whoever hears of a contact or a new contract may be another process than the one that delivers, and an operator always is.
+#[tokio::test]
+async fn what_another_process_hears_ends_the_wait_too() {
+    let bed = Bed::new().await;
+    let peer = Peer::start(Answer::Stored);
+    bed.contract.register(&peer.destination, &peer.url);
+    let (mirror, elsewhere) = (bed.mirror(), Contacts::new(bed.db.clone()));
+    let (_sender, wake) = watch::channel(0u64);
+    let shutdown = CancellationToken::new();
+    let stop = shutdown.clone();
+    let running = tokio::spawn(async move { mirror.run(wake, stop).await });
+    let mut all = 0;
+    // The clock stands still: no wait ends by itself.
+    for (answer, state) in [(Answer::Status(503, "{}"), State::BackingOff), (Answer::Status(401, "{}"), State::Refused)]
+    {
+        for way in 0..3 {
+            peer.answers(answer.clone());
+            bed.owe(&peer.destination, 2).await;
+            eventually("it waits", || async {
+                let lane = bed.lane(&peer.destination).await;
+                lane.state == state && lane.next_attempt_at.is_some()
+            })
+            .await;
+            let tried = peer.got().len();
+            peer.answers(Answer::Stored);
+            match way {
+                0 => elsewhere.contact(&peer.destination),
+                1 => elsewhere.contract_changed(NETWORK).await.unwrap(),
+                _ => drop(operator(&bed).act(Verb::Probe, &peer.destination, None).await.unwrap()),
+            }
+            eventually("all is delivered", || async { bed.lane(&peer.destination).await.waiting == 0 }).await;
+            all += 2;
+            assert_eq!(peer.got().len(), tried + 2);
+            assert_eq!(bed.lane(&peer.destination).await.acknowledged_seq, all);
+        }
+    }
+    shutdown.cancel();
+    running.await.unwrap();
 }
 
 /// The peer came back while a probe was still waiting for an answer: its contact must not be forgotten with the probe.

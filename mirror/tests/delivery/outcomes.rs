@@ -180,7 +180,12 @@ async fn a_hole_in_the_outbox_is_an_alarm_for_its_lane_only() {
         bed.owe(&peer.destination, 3).await;
     }
     bed.sql(&format!("delete from outbox where destination = '{}' and seq = 1", torn.destination)).await;
-    assert_eq!(bed.mirror().step().await.unwrap().delivered, 3);
+    let registry = prometheus::Registry::new();
+    let mirror = bed.mirror_of(bed.options(), Duration::from_secs(2), None, &registry);
+    let faults = || prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    assert!(faults().contains("kind=\"missing_event\"} 0"), "an alarm sees a counter rise, not appear");
+    assert_eq!(mirror.step().await.unwrap().delivered, 3);
+    assert!(faults().contains("kind=\"missing_event\"} 1"), "{}", faults());
     let lane = bed.lane(&torn.destination).await;
     assert_eq!((lane.state, lane.waiting), (State::BackingOff, 3));
     assert_eq!(lane.last_error.unwrap()["error"], "missing_event");

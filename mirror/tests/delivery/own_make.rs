@@ -10,13 +10,15 @@ use url::Url;
 use uuid::Uuid;
 
 /// What it answers to a whole request instead of looking at it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) enum Mood {
     Well,
     /// Any status and body, for every request.
     Answers(u16, &'static str),
     /// Takes the batch in, and the answer is lost.
     LosesAnswers,
+    /// 429, with this `Retry-After`.
+    Busy(String),
 }
 
 /// What it says about one event.
@@ -53,6 +55,8 @@ pub(crate) struct State {
     pub(crate) withdrawn: BTreeSet<i64>,
     /// Whether it says that it takes batches.
     pub(crate) batchless: bool,
+    /// Another make has taken its place: it knows nothing but single events.
+    pub(crate) downgraded: bool,
     /// Refuses every batch with more than one event as a whole.
     pub(crate) chokes: bool,
     /// Where its events say that their source items live.
@@ -74,6 +78,11 @@ impl State {
         }
     }
 
+    /// Holds more of a lane than its sender remembers.
+    pub(crate) fn has_all_up_to(&mut self, epoch: Uuid, mark: i64) {
+        self.marks.entry(epoch).or_default().extend(1..=mark);
+    }
+
     fn take(&mut self, event: &Value) -> Value {
         let action = event["action_id"].as_str().unwrap().to_owned();
         if let Some(opinion) = self.opinions.get(&action) {
@@ -90,6 +99,17 @@ impl State {
         self.stored.push(action);
         self.sources.push(event["source_item"]["item_instance_url"].as_str().unwrap().to_owned());
         json!({"outcome": "stored"})
+    }
+
+    /// What it answers without a look at the request.
+    fn moody(&self) -> Option<HttpResponse> {
+        match self.mood.as_ref()? {
+            Mood::Answers(status, body) => Some(HttpResponse::build((*status).try_into().unwrap()).body(*body)),
+            Mood::Busy(wait) => {
+                Some(HttpResponse::TooManyRequests().insert_header(("retry-after", wait.as_str())).finish())
+            }
+            Mood::Well | Mood::LosesAnswers => None,
+        }
     }
 
     fn batch(&mut self, body: &Value) -> Value {
@@ -160,15 +180,22 @@ type Shared = web::Data<Mutex<State>>;
 async fn what_it_can(shared: Shared) -> HttpResponse {
     let mut state = shared.lock().unwrap();
     state.asked += 1;
+    if state.downgraded {
+        return no_such_route();
+    }
     let capabilities: &[&str] = if state.batchless { &["status-forward"] } else { &["event-batch"] };
     HttpResponse::Ok().json(json!({"software": "dpg", "capabilities": capabilities,
                                    "limits": {"batch_events": 50, "batch_bytes": 262_144}}))
 }
 
+fn no_such_route() -> HttpResponse {
+    HttpResponse::NotFound().json(json!({"error": "Not Found", "message": "Route not found"}))
+}
+
 async fn store(shared: Shared, body: web::Bytes) -> HttpResponse {
     let mut state = shared.lock().unwrap();
-    if let Some(Mood::Answers(status, body)) = state.mood {
-        return HttpResponse::build(status.try_into().unwrap()).body(body);
+    if let Some(answer) = state.moody() {
+        return answer;
     }
     state.singles += 1;
     let event: Value = serde_json::from_slice(&body).unwrap();
@@ -185,8 +212,11 @@ async fn store(shared: Shared, body: web::Bytes) -> HttpResponse {
 async fn store_batch(shared: Shared, body: web::Bytes) -> HttpResponse {
     assert!(body.len() <= 262_144, "{} bytes", body.len());
     let mut state = shared.lock().unwrap();
-    if let Some(Mood::Answers(status, body)) = state.mood {
-        return HttpResponse::build(status.try_into().unwrap()).body(body);
+    if let Some(answer) = state.moody() {
+        return answer;
+    }
+    if state.downgraded {
+        return no_such_route();
     }
     let batch: Value = serde_json::from_slice(&body).unwrap();
     if state.chokes && batch["events"].as_array().unwrap().len() > 1 {

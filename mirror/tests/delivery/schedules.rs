@@ -83,7 +83,7 @@ impl Scene {
             Mood::Answers(503, "{}"),
             Mood::Answers(400, r#"{"error":"INVALID_JSON","message":"no"}"#),
         ];
-        let mood = moods[self.below(moods.len())];
+        let mood = moods[self.below(moods.len())].clone();
         self.peer.with(|state| state.mood = Some(mood));
     }
 
