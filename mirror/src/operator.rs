@@ -104,7 +104,8 @@ pub async fn lanes(db: &Database, instance_url: Option<&str>) -> Result<Vec<Lane
     }
 }
 
-/// How the lanes stand that are called at an instance's URL, in any spelling: its own, and those that were moved to it.
+/// How the lanes stand that are called at an instance's URL, in any spelling: its own unless they were moved elsewhere, and
+/// those that were moved to it.
 ///
 /// # Errors
 /// As the database says.

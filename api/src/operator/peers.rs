@@ -81,7 +81,8 @@ async fn check_address(
         return Ok(());
     }
     let contracts = contract_in_force(config, database).await?;
-    let lanes = operator::lanes_called_at(database, old.as_str()).await?;
+    let mut lanes = operator::lanes(database, Some(old.as_str())).await?;
+    lanes.extend(operator::lanes_called_at(database, old.as_str()).await?);
     match lanes.iter().find(|lane| contracts.called(&lane.key.network, new).is_none()) {
         None => Ok(()),
         Some(lane) => {

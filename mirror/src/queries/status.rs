@@ -113,7 +113,7 @@ pub(crate) enum Which<'a> {
     All,
     /// Those that are kept under a destination.
     Of(&'a str),
-    /// Those that are called at an address: kept under it, or moved to it.
+    /// Those that are called at an address: kept under it and not moved, or moved to it.
     CalledAt(&'a str),
 }
 
@@ -131,7 +131,7 @@ pub(crate) async fn lanes(db: &Database, which: Which<'_>) -> Result<Vec<LaneSta
                     l.state, l.failures, l.next_attempt_at, l.last_error, l.high_water, l.moved_to,
                     l.operation, l.operated_by, l.operated_at
                from outbox_heads h full join lanes l using (network, destination)
-              where $1::text is null or destination = $1 or ($2 and l.moved_to = $1)
+              where $1::text is null or $1 = case when $2 then coalesce(l.moved_to, destination) else destination end
          ), counted as (
              select lane.network, lane.destination,
                     count(*) filter (where p.resolution is null) as parked,

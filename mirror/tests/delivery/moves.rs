@@ -31,9 +31,10 @@ async fn a_lane_follows_its_destination_to_a_new_address() {
     mirror.step().await.unwrap();
     let lane = bed.lane(old).await;
     assert_eq!((lane.state, lane.waiting, lane.acknowledged_seq), (State::Ready, 0, 4));
-    let called = dpg_mirror::operator::lanes_called_at(&bed.db, &new.destination).await.unwrap();
+    let called = operator::lanes_called_at(&bed.db, &new.destination).await.unwrap();
     let destinations: Vec<&str> = called.iter().map(|lane| lane.key.destination.as_str()).collect();
     assert_eq!(destinations, [new.destination.as_str(), old], "its own lane, and the one that followed it");
+    assert!(operator::lanes_called_at(&bed.db, old).await.unwrap().is_empty(), "nothing is called there any more");
     new.with(|state| {
         assert_eq!((state.stored.len(), state.singles, state.batches.as_slice()), (6, 4, [2].as_slice()));
         assert!(state.sources.iter().all(|url| url.starts_with("http://127.0.0.1:") || *url == new.destination));
