@@ -11,3 +11,5 @@ mod outcomes;
 mod own_make;
 mod peer;
 mod schedules;
+mod waits;
+mod writes;
