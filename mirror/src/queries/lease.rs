@@ -154,7 +154,7 @@ pub(crate) async fn renew(
 
 /// A pause outlasts what was under way; a nudge since the attempt began outlasts the wait that the attempt earned.
 const SETTLE: &str = "update lanes
-    set acknowledged_seq = greatest(acknowledged_seq, $4),
+    set acknowledged_seq = $4,
         state = case when state = 'paused' then state else $5::text end,
         failures = $6,
         parked_in_row = $7,

@@ -19,7 +19,7 @@ pub(crate) fn signing(bed: &Bed) -> Mirror {
     signing_with(bed, bed.options(), &prometheus::Registry::new())
 }
 
-fn signing_with(bed: &Bed, options: MirrorOptions, metrics: &prometheus::Registry) -> Mirror {
+pub(crate) fn signing_with(bed: &Bed, options: MirrorOptions, metrics: &prometheus::Registry) -> Mirror {
     let key = Arc::new(PeerKey::generate().unwrap().key);
     let signer = Signer { key, keyid: "https://b.example.org".to_owned() };
     bed.mirror_of(options, Duration::from_secs(5), Some(signer), metrics)

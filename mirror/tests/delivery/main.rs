@@ -13,3 +13,5 @@ mod outcomes;
 mod own_make;
 mod peer;
 mod schedules;
+mod waits;
+mod writes;

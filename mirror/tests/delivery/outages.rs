@@ -53,7 +53,8 @@ async fn a_hung_peer_costs_the_others_nothing() {
         bed.contract.register(&peer.destination, &peer.url);
         bed.owe(&peer.destination, 10).await;
     }
-    let mirror = bed.mirror_of(bed.options(), Duration::from_secs(15), None, &prometheus::Registry::new());
+    // Longer than anybody waits here: the end of the call must not be what lets the others go on.
+    let mirror = bed.mirror_of(bed.options(), Duration::from_secs(600), None, &prometheus::Registry::new());
     let (wake, hints) = watch::channel(0u64);
     let shutdown = CancellationToken::new();
     let (runner, stop) = (mirror.clone(), shutdown.clone());

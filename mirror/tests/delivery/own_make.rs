@@ -61,6 +61,8 @@ pub(crate) struct State {
     pub(crate) chokes: bool,
     /// Where its events say that their source items live.
     pub(crate) sources: Vec<String>,
+    /// Can't say what it can do.
+    pub(crate) speechless: bool,
     marks: BTreeMap<Uuid, BTreeSet<i64>>,
 }
 
@@ -179,6 +181,10 @@ type Shared = web::Data<Mutex<State>>;
 
 async fn what_it_can(shared: Shared) -> HttpResponse {
     let mut state = shared.lock().unwrap();
+    if state.speechless {
+        state.asked += 1;
+        return HttpResponse::ServiceUnavailable().finish();
+    }
     state.asked += 1;
     if state.downgraded {
         return no_such_route();

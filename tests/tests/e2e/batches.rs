@@ -315,3 +315,30 @@ async fn a_broken_line_costs_time_and_nothing_else() {
     line.set(Fault::Pass).await;
     assert_settled(&pair, &scene, last).await;
 }
+
+/// What can't be stored now is told as such, and costs the others nothing: the mark waits for it, and for it alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mark_waits_for_an_event_that_is_to_be_tried_again() {
+    let inlet = Inlet::start("off").await;
+    let [one, two, three] = [(); 3].map(|()| Uuid::new_v4());
+    let client = inlet.node.instance.database.client().await;
+    let trouble = format!(
+        "create function trouble() returns trigger language plpgsql as $$ begin raise 'not now'; end $$;
+         create trigger trouble before insert on event_log for each row
+            when (new.stream_id = '{two}' and new.version = 2) execute function trouble()"
+    );
+    client.batch_execute(&trouble).await.expect("a trigger");
+    // The second and the third are of one action, so asked for together: the one that can be stored is stored alone.
+    let events = [
+        (1, inlet.event(one, 0, "created")),
+        (2, inlet.event(two, 0, "created")),
+        (3, inlet.event(two, 1, "pending")),
+        (4, inlet.event(three, 0, "created")),
+    ];
+    let told = ["stored", "stored", "retry", "stored"].map(str::to_owned).to_vec();
+    assert_eq!(inlet.told(&events, &[]).await, (told, 2));
+    client.batch_execute("drop trigger trouble on event_log").await.expect("no trigger");
+    let told = ["duplicate", "duplicate", "stored", "duplicate"].map(str::to_owned).to_vec();
+    assert_eq!(inlet.told(&events, &[]).await, (told, 4));
+    inlet.node.verify().await;
+}

@@ -2,6 +2,7 @@
 //! whatever was lost on the way (CONTRACT 1.9): one action, one event, one answer.
 
 mod another_make;
+mod callers;
 mod crashes;
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! Whom an instance believes (CONTRACT 2.5, 2.6): every route that peers call, in every mode of `PEER_AUTH`, with every
 //! kind of bad credentials.
 
+mod contact;
 mod contracts;
 mod modes;
 mod others;

@@ -2,7 +2,7 @@
 
 use dpg_tests::Answer;
 use dpg_tests::log::{arrives, projected};
-use dpg_tests::network::reference;
+use dpg_tests::network::{TUTOR, reference};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -162,4 +162,16 @@ async fn a_key_of_one_instance_says_nothing_about_anothers() {
     perform(&bed.two, &bed.perform(&bed.two.url)).await.expect_error(422, "IDEMPOTENCY_KEY_REUSED");
     let seen = bed.ravi.get("/api/v1/action/fetch").send().await.expect(200);
     assert_eq!(seen.body["meta"]["total"], json!(2), "{seen}");
+}
+
+/// An id alone names no item: network, domain and type belong to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_about_an_item_as_it_is() {
+    let bed = Bed::start("enforced", |instance| instance).await;
+    for (key, value) in [("item_domain", TUTOR), ("item_type", "profile_2.0")] {
+        let mut event = bed.event(&bed.one.url, &Uuid::new_v4());
+        event["source_item"][key] = json!(value);
+        let refused = send(&bed, &bed.one, Route::StoreEvent, event).await;
+        refused.expect_error(404, "SOURCE_ITEM_NOT_FOUND");
+    }
 }
