@@ -1,13 +1,10 @@
 //! Health tells the truth about the database, and a process lives through its absence.
 
-use std::time::Duration;
-
+use dpg_tests::log::SOON;
 use dpg_tests::network::{STUDENT, TUTOR, tutor_state};
 use dpg_tests::wait::check;
 use dpg_tests::{Cluster, Contract, Instance, Node, eventually, port};
 use serde_json::json;
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// An instance whose database a test can take away.
 async fn on_a_cluster() -> (Cluster, Node) {
