@@ -157,7 +157,8 @@ pub async fn range(database: &Database, network: &str, after: i64, limit: i64) -
 /// As the database says.
 pub async fn networks(database: &Database) -> Result<Vec<String>, ReadError> {
     let client = database.client().await?;
-    Ok(client.query("select network from log_head", &[]).await?.iter().map(|row| row.get(0)).collect())
+    let rows = client.query("select network from log_head", &[]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// The last position of a network's log and the log's epoch; `None` for a network that was never written to.
@@ -167,7 +168,8 @@ pub async fn networks(database: &Database) -> Result<Vec<String>, ReadError> {
 pub async fn head(database: &Database, network: &str) -> Result<Option<(i64, Uuid)>, ReadError> {
     let client = database.client().await?;
     let statement = client.prepare_cached("select position, epoch from log_head where network = $1").await?;
-    Ok(client.query_opt(&statement, &[&network]).await?.map(|row| (row.get(0), row.get(1))))
+    let row = client.query_opt(&statement, &[&network]).await?;
+    row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
 }
 
 fn event_of(row: &Row) -> Result<StoredEvent, ReadError> {
