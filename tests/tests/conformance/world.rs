@@ -89,8 +89,7 @@ impl World {
             (Node::of(a, ports[0]).await, Node::of(b, ports[1]).await, Node::of(strict, ports[2]).await);
 
         let (asha, maya, ravi) = (a.sign_up("asha").await, a.sign_up("maya").await, b.sign_up("ravi").await);
-        let email = format!("{}@admin.example", Uuid::new_v4().simple());
-        let admin = Client::sign_in(&a_url, &email, json!({"createAdmin": true})).await;
+        let admin = a.sign_up_admin().await;
         let admin_key = admin.key(&admin.create_key().await);
         Self { a, b, strict, foreign, keyed, keyed_key, a_key, scorer, contract, asha, maya, ravi, admin, admin_key }
     }

@@ -47,8 +47,7 @@ impl Sweep {
         let a = start("instance-a", STUDENT, &a_url, a_port).await;
         let b = start("instance-b", TUTOR, &b_url, b_port).await;
         let (asha, maya, ravi) = (a.sign_up("asha").await, a.sign_up("maya").await, b.sign_up("ravi").await);
-        let email = format!("{}@admin.example", Uuid::new_v4().simple());
-        let admin = Client::sign_in(&a_url, &email, json!({"createAdmin": true})).await;
+        let admin = a.sign_up_admin().await;
         let admin_key = admin.key(&admin.create_key().await);
         let mark = |kind: &str| format!("{kind}{}", Uuid::new_v4().simple());
         let (secret, given, public) = (mark("secret"), mark("given"), mark("public"));
