@@ -20,7 +20,6 @@ use dpg_eventstore::{Client, Database, SessionOptions};
 use dpg_tests::TestDatabase;
 use serde_json::{Value, json};
 use url::Url;
-use uuid::Uuid;
 
 use super::delivery::{CodeDelivery, Recipient};
 use super::{AuthOptions, Authenticator};
