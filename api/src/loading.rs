@@ -29,13 +29,21 @@ pub fn source_of(config: &Config) -> Result<Source, StartError> {
     Source::new(options).map_err(setting("the client for contracts could not be made"))
 }
 
-/// Loads the contract; its warnings go to the log. What can't be fetched is taken from the last good one.
+/// Loads the contract as a start does: what can't be fetched is taken from the last good one.
 ///
 /// # Errors
 /// [`StartError::Contract`] with every problem.
-pub async fn load_contracts(source: &Source, last_good: Option<&Documents>) -> Result<Contracts, StartError> {
+pub async fn load(source: &Source, last_good: Option<&Documents>) -> Result<Loaded, StartError> {
     let loaded = source.load(last_good, At::Boot).await;
-    let Loaded { contracts, warnings } = loaded.map_err(|error| StartError::Contract(error.into_problems()))?;
+    loaded.map_err(|error| StartError::Contract(error.into_problems()))
+}
+
+/// As [`load`]; the contract's warnings go to the log.
+///
+/// # Errors
+/// As [`load`].
+pub async fn load_contracts(source: &Source, last_good: Option<&Documents>) -> Result<Contracts, StartError> {
+    let Loaded { contracts, warnings, .. } = load(source, last_good).await?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

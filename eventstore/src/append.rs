@@ -137,9 +137,9 @@ impl Appender {
             Entry::Occupied(queue) => queue.get().clone(),
             Entry::Vacant(vacant) => {
                 let (sender, jobs) = mpsc::channel(self.inner.options.queue);
-                let lane =
+                let appender =
                     NetworkAppender { network: network.to_owned(), inner: self.inner.clone(), session: None, range: 0 };
-                self.inner.running.spawn_on(lane.run(jobs), &self.inner.runtime);
+                self.inner.running.spawn_on(appender.run(jobs), &self.inner.runtime);
                 vacant.insert(sender).clone()
             }
         })

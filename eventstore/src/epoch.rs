@@ -14,5 +14,5 @@ pub async fn renew(database: &Database) -> Result<Vec<(String, Uuid)>, ReadError
     let client = database.client().await?;
     let renewed = "update log_head set epoch = gen_random_uuid() returning network, epoch";
     let rows = client.query(renewed, &[]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }

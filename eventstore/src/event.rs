@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio_postgres::types::{FromSql, Type, accepts};
 use uuid::Uuid;
 
 /// What a stream is about.
@@ -15,6 +16,8 @@ pub enum StreamType {
 }
 
 impl StreamType {
+    const ALL: [Self; 2] = [Self::Item, Self::Action];
+
     /// As stored in `stream_heads.type`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -43,6 +46,15 @@ pub enum EventType {
 }
 
 impl EventType {
+    const ALL: [Self; 6] = [
+        Self::ItemCreated,
+        Self::ItemUpdated,
+        Self::ItemDeleted,
+        Self::ActionPerformed,
+        Self::ActionStatusUpdated,
+        Self::ActionEventMirrored,
+    ];
+
     /// As stored in `event_log.event_type`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -70,6 +82,35 @@ impl EventType {
     pub const fn closes(self) -> bool {
         matches!(self, Self::ItemDeleted)
     }
+}
+
+/// A name in the log that this binary does not know.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no type of this log")]
+struct UnknownType(String);
+
+type Decoded<T> = Result<T, Box<dyn std::error::Error + Sync + Send>>;
+
+/// Which of `all` a text column names.
+fn decoded<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, column: &Type, raw: &[u8]) -> Decoded<T> {
+    let text = <&str>::from_sql(column, raw)?;
+    all.iter().copied().find(|known| name(*known) == text).ok_or_else(|| UnknownType(text.to_owned()).into())
+}
+
+impl<'row> FromSql<'row> for StreamType {
+    fn from_sql(column: &Type, raw: &'row [u8]) -> Decoded<Self> {
+        decoded(&Self::ALL, Self::as_str, column, raw)
+    }
+
+    accepts!(TEXT);
+}
+
+impl<'row> FromSql<'row> for EventType {
+    fn from_sql(column: &Type, raw: &'row [u8]) -> Decoded<Self> {
+        decoded(&Self::ALL, Self::as_str, column, raw)
+    }
+
+    accepts!(TEXT);
 }
 
 /// Who and what caused an event. Kept beside the payload, never shown to peers.
@@ -181,8 +222,8 @@ pub enum Appended {
 pub struct Stream {
     /// The network whose log holds it.
     pub network: String,
-    /// `item` or `action`.
-    pub stream_type: String,
+    /// What it is about.
+    pub stream_type: StreamType,
     /// Number of events.
     pub version: i32,
     /// Position of the last event.
@@ -191,10 +232,6 @@ pub struct Stream {
     pub first_position: i64,
     /// False once it has ended.
     pub open: bool,
-    /// The last event's identity.
-    pub event_id: Uuid,
-    /// The last event's type.
-    pub event_type: String,
     /// When the last event was recorded.
     pub recorded_at: DateTime<Utc>,
     /// The state after the last event.
@@ -213,7 +250,7 @@ pub struct StoredEvent {
     /// Identity.
     pub event_id: Uuid,
     /// What happened.
-    pub event_type: String,
+    pub event_type: EventType,
     /// When.
     pub recorded_at: DateTime<Utc>,
     /// The resulting state.

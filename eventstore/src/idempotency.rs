@@ -67,18 +67,26 @@ impl Record {
 const COLUMNS: &str = "digest, status, network, stream_id, version, answer, created_at,
     case when state = 'sending' and claimed_until < now() then 'unknown' else state end as state";
 
-fn record_of(row: &Row) -> Record {
-    let progress = match row.get::<_, &str>("state") {
+fn record_of(row: &Row) -> Result<Record, ReadError> {
+    let progress = match row.try_get::<_, &str>("state")? {
         "sending" => Progress::Sending,
         "unknown" => Progress::Unknown,
-        _ => match (row.get::<_, Option<Json<Value>>>("answer"), row.get("network"), row.get("stream_id")) {
-            (None, Some(network), Some(stream_id)) => {
-                Progress::Here { network, stream_id, version: row.get::<_, Option<i32>>("version").unwrap_or(1) }
-            }
-            (answer, _, _) => Progress::Elsewhere { answer: answer.map_or(Value::Null, |json| json.0) },
-        },
+        _ => done(row)?,
     };
-    Record { digest: row.get("digest"), status: row.get("status"), progress, created_at: row.get("created_at") }
+    let (digest, status, created_at) = (row.try_get("digest")?, row.try_get("status")?, row.try_get("created_at")?);
+    Ok(Record { digest, status, progress, created_at })
+}
+
+/// An effect here names its event; one elsewhere has its answer.
+fn done(row: &Row) -> Result<Progress, ReadError> {
+    let answer: Option<Json<Value>> = row.try_get("answer")?;
+    Ok(match (answer, row.try_get("network")?, row.try_get("stream_id")?) {
+        (None, Some(network), Some(stream_id)) => {
+            let version: Option<i32> = row.try_get("version")?;
+            Progress::Here { network, stream_id, version: version.unwrap_or(1) }
+        }
+        (answer, _, _) => Progress::Elsewhere { answer: answer.map_or(Value::Null, |json| json.0) },
+    })
 }
 
 /// What a key stands for, if it was used before.
@@ -90,7 +98,7 @@ pub async fn find(database: &Database, scope: &Scope) -> Result<Option<Record>, 
     let sql = format!("select {COLUMNS} from idempotency where caller = $1 and route = $2 and key = $3");
     let statement = client.prepare_cached(&sql).await?;
     let row = client.query_opt(&statement, &[&scope.caller, &scope.route, &scope.key]).await?;
-    Ok(row.as_ref().map(record_of))
+    row.as_ref().map(record_of).transpose()
 }
 
 /// What came of claiming a key.

@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod inbox;
 pub mod metrics;
 pub mod migrate;
+mod outage;
 pub mod partitions;
 pub mod read;
 mod session;
@@ -25,5 +26,6 @@ pub use deadpool_postgres::Transaction;
 pub use event::{
     Appended, Command, EventType, IdempotencyRecord, InboxMark, Metadata, NewEvent, StoredEvent, Stream, StreamType,
 };
+pub use outage::Outage;
 pub use streams::StreamLocks;
 pub use wake::Wake;

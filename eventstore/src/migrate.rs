@@ -73,7 +73,7 @@ async fn apply(transaction: &Transaction<'_>) -> Result<usize, MigrateError> {
         )
         .await?;
     let row = transaction.query_one("select coalesce(max(version), 0) from schema_migrations", &[]).await?;
-    let found: i32 = row.get(0);
+    let found: i32 = row.try_get(0)?;
     let known = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);
     if found > known {
         return Err(MigrateError::Newer { found, known });

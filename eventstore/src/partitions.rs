@@ -73,7 +73,7 @@ async fn try_ensure(database: &Database, network: &str, size: i64) -> Result<(),
     let parent = network_partition(&transaction, network).await?;
     transaction.execute("insert into log_head (network) values ($1) on conflict do nothing", &[&network]).await?;
     let position: i64 =
-        transaction.query_one("select position from log_head where network = $1", &[&network]).await?.get(0);
+        transaction.query_one("select position from log_head where network = $1", &[&network]).await?.try_get(0)?;
     while range <= position / size + AHEAD {
         attach_range(&transaction, &parent, range, size).await?;
         range += 1;
@@ -97,7 +97,7 @@ async fn next_missing(
             &[&network],
         )
         .await?;
-    let (position, ranges): (Option<i64>, i64) = (row.get(0), row.get(1));
+    let (position, ranges): (Option<i64>, i64) = (row.try_get(0)?, row.try_get(1)?);
     // Ranges are made in order from 0, so their number is the next one's.
     let wanted = position.map_or(0, |position| position / size) + AHEAD;
     Ok((position.is_none() || ranges <= wanted).then_some(ranges))
@@ -109,7 +109,7 @@ async fn network_partition(transaction: &Transaction<'_>, network: &str) -> Resu
         .query_opt("select name from partition_names where parent = 'event_log' and key = $1", &[&network])
         .await?;
     if let Some(row) = found {
-        return Ok(row.get(0));
+        return row.try_get(0);
     }
     let digest = format!("{:x}", Sha256::digest(network));
     let mut name = String::new();

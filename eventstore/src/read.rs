@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use crate::database::{Client, Database, DatabaseError};
+use crate::database::{Database, DatabaseError};
 use crate::event::{StoredEvent, Stream};
 
 /// Why something could not be read.
@@ -32,7 +32,7 @@ pub async fn load(database: &Database, stream_id: Uuid) -> Result<Option<Stream>
     let client = database.client().await?;
     let statement = client.prepare_cached("select * from load_stream($1)").await?;
     let row = client.query_opt(&statement, &[&stream_id]).await?;
-    Ok(row.as_ref().map(stream_of))
+    row.as_ref().map(stream_of).transpose()
 }
 
 /// The last states of several streams in one round trip; those that don't exist are left out.
@@ -44,27 +44,25 @@ pub async fn load_all(database: &Database, stream_ids: &[Uuid]) -> Result<HashMa
     let sql = "select s.id, l.* from unnest($1::uuid[]) as s (id), lateral load_stream(s.id) as l";
     let statement = client.prepare_cached(sql).await?;
     let rows = client.query(&statement, &[&stream_ids]).await?;
-    Ok(rows.iter().map(|row| (row.get("id"), stream_of(row))).collect())
+    rows.iter().map(|row| Ok((row.try_get("id")?, stream_of(row)?))).collect()
 }
 
-fn stream_of(row: &Row) -> Stream {
-    Stream {
-        network: row.get("network"),
-        stream_type: row.get("type"),
-        version: row.get("version"),
-        position: row.get("position"),
-        first_position: row.get("first_position"),
-        open: row.get("open"),
-        event_id: row.get("event_id"),
-        event_type: row.get("event_type"),
-        recorded_at: row.get("recorded_at"),
-        payload: raw(row, "payload"),
-    }
+fn stream_of(row: &Row) -> Result<Stream, ReadError> {
+    Ok(Stream {
+        network: row.try_get("network")?,
+        stream_type: row.try_get("type")?,
+        version: row.try_get("version")?,
+        position: row.try_get("position")?,
+        first_position: row.try_get("first_position")?,
+        open: row.try_get("open")?,
+        recorded_at: row.try_get("recorded_at")?,
+        payload: raw(row, "payload")?,
+    })
 }
 
 /// A column of JSON as text, not parsed.
-fn raw(row: &Row, column: &str) -> Box<RawValue> {
-    row.get::<_, Json<Box<RawValue>>>(column).0
+fn raw(row: &Row, column: &str) -> Result<Box<RawValue>, ReadError> {
+    Ok(row.try_get::<_, Json<Box<RawValue>>>(column)?.0)
 }
 
 /// One version of a stream; `None` when the stream does not reach it.
@@ -80,7 +78,7 @@ pub async fn version(
     let client = database.client().await?;
     let sql = format!("select {EVENT_COLUMNS} from event_log where network = $1 and stream_id = $2 and version = $3");
     let statement = client.prepare_cached(&sql).await?;
-    Ok(client.query_opt(&statement, &[&network, &stream_id, &version]).await?.as_ref().map(event_of))
+    client.query_opt(&statement, &[&network, &stream_id, &version]).await?.as_ref().map(event_of).transpose()
 }
 
 /// The event of a stream with this identity: how a duplicate is told from another content.
@@ -96,7 +94,7 @@ pub async fn by_event_id(
     let client = database.client().await?;
     let sql = format!("select {EVENT_COLUMNS} from event_log where network = $1 and stream_id = $2 and event_id = $3");
     let statement = client.prepare_cached(&sql).await?;
-    Ok(client.query_opt(&statement, &[&network, &stream_id, &event_id]).await?.as_ref().map(event_of))
+    client.query_opt(&statement, &[&network, &stream_id, &event_id]).await?.as_ref().map(event_of).transpose()
 }
 
 /// A stream's versions after `after`, oldest first, with the private half that goes with each while the item lives.
@@ -119,10 +117,8 @@ pub async fn history(
     );
     let statement = client.prepare_cached(&sql).await?;
     let rows = client.query(&statement, &[&network, &stream_id, &after, &limit]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| (event_of(row), row.get::<_, Option<Json<Box<RawValue>>>>("private").map(|json| json.0)))
-        .collect())
+    let private = |row: &Row| row.try_get::<_, Option<Json<Box<RawValue>>>>("private");
+    rows.iter().map(|row| Ok((event_of(row)?, private(row)?.map(|json| json.0)))).collect()
 }
 
 /// The private half that belongs to one version of an item; `None` when it has none, or the item is deleted.
@@ -138,7 +134,7 @@ pub async fn private_half(
     let statement =
         client.prepare_cached("select state from item_private where stream_id = $1 and version = $2").await?;
     let row = client.query_opt(&statement, &[&stream_id, &version]).await?;
-    Ok(row.map(|row| raw(&row, "state")))
+    row.map(|row| raw(&row, "state")).transpose()
 }
 
 /// Events after `after` in commit order. What is returned is dense: a reader may go on from the last position.
@@ -152,7 +148,7 @@ pub async fn range(database: &Database, network: &str, after: i64, limit: i64) -
     );
     let statement = client.prepare_cached(&sql).await?;
     let rows = client.query(&statement, &[&network, &after, &limit]).await?;
-    Ok(rows.iter().map(event_of).collect())
+    rows.iter().map(event_of).collect()
 }
 
 /// The networks that have a log.
@@ -161,7 +157,8 @@ pub async fn range(database: &Database, network: &str, after: i64, limit: i64) -
 /// As the database says.
 pub async fn networks(database: &Database) -> Result<Vec<String>, ReadError> {
     let client = database.client().await?;
-    Ok(client.query("select network from log_head", &[]).await?.iter().map(|row| row.get(0)).collect())
+    let rows = client.query("select network from log_head", &[]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// The last position of a network's log and the log's epoch; `None` for a network that was never written to.
@@ -170,23 +167,20 @@ pub async fn networks(database: &Database) -> Result<Vec<String>, ReadError> {
 /// As the database says.
 pub async fn head(database: &Database, network: &str) -> Result<Option<(i64, Uuid)>, ReadError> {
     let client = database.client().await?;
-    head_with(&client, network).await
-}
-
-async fn head_with(client: &Client, network: &str) -> Result<Option<(i64, Uuid)>, ReadError> {
     let statement = client.prepare_cached("select position, epoch from log_head where network = $1").await?;
-    Ok(client.query_opt(&statement, &[&network]).await?.map(|row| (row.get(0), row.get(1))))
+    let row = client.query_opt(&statement, &[&network]).await?;
+    row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
 }
 
-fn event_of(row: &Row) -> StoredEvent {
-    StoredEvent {
-        position: row.get("position"),
-        stream_id: row.get("stream_id"),
-        version: row.get("version"),
-        event_id: row.get("event_id"),
-        event_type: row.get("event_type"),
-        recorded_at: row.get("recorded_at"),
-        payload: raw(row, "payload"),
-        metadata: raw(row, "metadata"),
-    }
+fn event_of(row: &Row) -> Result<StoredEvent, ReadError> {
+    Ok(StoredEvent {
+        position: row.try_get("position")?,
+        stream_id: row.try_get("stream_id")?,
+        version: row.try_get("version")?,
+        event_id: row.try_get("event_id")?,
+        event_type: row.try_get("event_type")?,
+        recorded_at: row.try_get("recorded_at")?,
+        payload: raw(row, "payload")?,
+        metadata: raw(row, "metadata")?,
+    })
 }

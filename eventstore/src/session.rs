@@ -21,7 +21,7 @@ pub(crate) struct Backend {
 pub(crate) struct Session {
     client: Client,
     append: Statement,
-    pub(crate) backend: Backend,
+    backend: Backend,
 }
 
 /// Why a session could not be opened or used.
@@ -40,7 +40,7 @@ impl Session {
             .query_one("select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()", &[])
             .await?;
         let append = client.prepare_cached(APPEND).await?;
-        Ok(Self { client, append, backend: Backend { pid: backend.get(0), started_at: backend.get(1) } })
+        Ok(Self { client, append, backend: Backend { pid: backend.try_get(0)?, started_at: backend.try_get(1)? } })
     }
 
     /// Gives the connection up, without a way back into the pool: its last statement may still be under way.
@@ -92,6 +92,6 @@ impl Session {
                 &[&network, &event.stream_id, &event.version, &event.event_id],
             )
             .await?;
-        Ok(row.map(|row| (row.get(0), row.get(1))))
+        row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
     }
 }

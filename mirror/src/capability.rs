@@ -17,9 +17,9 @@ const EVERY: TimeDelta = TimeDelta::hours(1);
 /// lost packet doesn't cost an hour of batches.
 const UNANSWERED: TimeDelta = TimeDelta::minutes(1);
 
-/// Most events in a batch.
+/// Most events in a batch (CONTRACT 4.14a): what we take, and what we send to a peer that takes more.
 pub const BATCH_EVENTS: usize = 50;
-/// Most bytes of a batch's body.
+/// Most bytes of a batch's body, likewise.
 pub const BATCH_BYTES: usize = 256 * 1024;
 
 /// How large a peer takes its batches.

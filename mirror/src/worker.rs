@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use dpg_eventstore::{Chain, Database};
+use dpg_eventstore::{Chain, Database, Outage};
 use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -167,23 +167,21 @@ impl Mirror {
     /// hints that something was appended.
     pub async fn run(&self, mut wake: watch::Receiver<u64>, shutdown: CancellationToken) {
         let options = &self.means.options;
-        let mut lanes = Lanes::default();
+        let (mut lanes, mut outage) = (Lanes::default(), Outage::default());
         let mut next_refresh = Instant::now();
         let mut hinted = true;
         while !shutdown.is_cancelled() {
             let looked_at = Instant::now();
             if next_refresh <= looked_at {
                 next_refresh = looked_at + options.refresh;
-                self.tell(self.refresh().await);
+                self.tell(&mut outage, self.refresh().await);
             }
-            match self.due().await {
-                Ok(due) => lanes.start(self, due, &shutdown),
-                Err(error) => self.tell(Err(error)),
-            }
+            let looked = self.due().await.map(|due| lanes.start(self, due, &shutdown));
+            self.tell(&mut outage, looked);
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                Some(ended) = lanes.ended() => self.tell(ended),
+                Some(ended) = lanes.ended() => self.tell(&mut outage, ended),
                 changed = wake.changed(), if hinted => hinted = changed.is_ok(),
                 () = self.contacts.changed() => {}
                 () = tokio::time::sleep(options.poll) => {}
@@ -194,7 +192,7 @@ impl Mirror {
             }
         }
         while let Some(ended) = lanes.ended().await {
-            self.tell(ended);
+            self.tell(&mut outage, ended);
         }
     }
 
@@ -231,11 +229,20 @@ impl Mirror {
         self.orphans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The database is away, or a statement failed: what was due stays due, and the next look tries again.
-    fn tell(&self, result: Result<(), MirrorError>) {
-        if let Err(error) = result {
-            self.means.metrics.fault(Fault::Database);
-            tracing::warn!(error = %Chain(&error), "the mirror could not reach its own database");
+    /// When the database is away, or a statement failed, what was due stays due, and the next look tries again.
+    fn tell(&self, outage: &mut Outage, result: Result<(), MirrorError>) {
+        match result {
+            Ok(()) => {
+                if let Some(lasted) = outage.went_well() {
+                    tracing::info!(seconds = lasted.as_secs(), "the mirror reaches its own database again");
+                }
+            }
+            Err(error) => {
+                self.means.metrics.fault(Fault::Database);
+                if outage.failed() {
+                    tracing::warn!(error = %Chain(&error), "the mirror could not reach its own database");
+                }
+            }
         }
     }
 }

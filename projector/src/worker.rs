@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use dpg_eventstore::Chain;
+use dpg_eventstore::{Chain, Outage};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,10 +27,13 @@ impl Projector {
     pub async fn run(&self, stop: CancellationToken) {
         let workers = TaskTracker::new();
         workers.spawn(self.clone().measure(stop.clone()));
-        let mut networks = HashSet::new();
+        let (mut networks, mut outage) = (HashSet::new(), Outage::default());
         while !stop.is_cancelled() {
             match self.networks().await {
                 Ok(found) => {
+                    if let Some(lasted) = outage.went_well() {
+                        tracing::info!(seconds = lasted.as_secs(), "the networks can be listed again");
+                    }
                     for network in found {
                         if networks.insert(network.clone()) {
                             for projection in Projection::ALL {
@@ -39,7 +42,10 @@ impl Projector {
                         }
                     }
                 }
-                Err(error) => tracing::warn!(error = %Chain(&error), "the networks could not be listed"),
+                Err(error) if outage.failed() => {
+                    tracing::warn!(error = %Chain(&error), "the networks could not be listed");
+                }
+                Err(_) => {}
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -77,20 +83,25 @@ impl Projector {
         let asked = self.inner.readers.attend(projection, &network);
         self.inner.metrics.begin(projection, &network);
         let mut wake = self.inner.wake.clone();
-        let (mut poll, mut back_off) = (POLL.0, BACK_OFF.0);
+        let (mut poll, mut back_off, mut outage) = (POLL.0, BACK_OFF.0, Outage::default());
         while !stop.is_cancelled() {
             // Before the step: a hint that comes during it counts for the next.
             wake.mark_unchanged();
             let began = Instant::now();
             let more = match self.step(projection, &network).await {
                 Ok(step) => {
+                    if let Some(lasted) = outage.went_well() {
+                        tracing::info!(%projection, network, seconds = lasted.as_secs(), "the projection goes on");
+                    }
                     back_off = BACK_OFF.0;
                     poll = if matches!(step, Step::Idle { .. }) { (poll * 2).min(POLL.1) } else { POLL.0 };
                     has_more(step)
                 }
                 Err(error) => {
                     self.inner.metrics.failed(projection, &network);
-                    tracing::error!(%projection, network, error = %Chain(&error), "the projection stands still");
+                    if outage.failed() {
+                        tracing::error!(%projection, network, error = %Chain(&error), "the projection stands still");
+                    }
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = sleep(back_off) => {}

@@ -137,6 +137,12 @@ impl Client {
         Self::sign_in(base, &format!("{name}-{}@example.com", Uuid::new_v4().simple()), json!({"name": name})).await
     }
 
+    /// Signs a new admin in: the address is in the domain that [`crate::Instance`] makes one of admins.
+    pub async fn sign_up_admin(base: &str) -> User {
+        let email = format!("{}@admin.example", Uuid::new_v4().simple());
+        Self::sign_in(base, &email, json!({"createAdmin": true})).await
+    }
+
     /// Signs somebody in by one-time code, with more fields for `verify`.
     ///
     /// # Panics

@@ -2,6 +2,7 @@
 //! action with and without a lifecycle, and unknown keys that must survive.
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// The network's id.
 pub const NETWORK: &str = "open_lessons";
@@ -179,4 +180,18 @@ pub fn reference(item: &Value) -> Value {
         reference[key] = item[key].clone();
     }
     reference
+}
+
+/// A reference to an item that another instance says it has.
+#[must_use]
+pub fn item_at(url: &str, domain: &str) -> Value {
+    json!({"item_network": NETWORK, "item_domain": domain, "item_type": PROFILE, "item_id": Uuid::new_v4(),
+           "item_instance_url": url})
+}
+
+/// A body of `network/action/perform`: a student's item at another instance acts with one of ours.
+#[must_use]
+pub fn perform_from(url: &str, target: &Value) -> Value {
+    json!({"action_type": CONNECT, "source_item": item_at(url, STUDENT), "target_item": reference(target),
+           "source_item_owner": "somebody", "requirements_snapshot": {"subject": "math"}})
 }

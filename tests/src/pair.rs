@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::network::{STUDENT, TUTOR};
-use crate::{Contract, Instance, PeerKey, Process, Proxy, Role, TestDatabase, User, log, port};
+use crate::{Client, Contract, Instance, PeerKey, Process, Proxy, Role, TestDatabase, User, log, port};
 
 /// An instance with one process that does everything.
 pub struct Node {
@@ -37,6 +37,11 @@ impl Node {
     /// Signs a new person in.
     pub async fn sign_up(&self, name: &str) -> User {
         self.process.sign_up(name).await
+    }
+
+    /// Signs a new admin in.
+    pub async fn sign_up_admin(&self) -> User {
+        Client::sign_up_admin(&self.process.url()).await
     }
 
     /// Checks everything that must hold of an instance at rest: dense log, projections equal to a fresh fold, outbox.

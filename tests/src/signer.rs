@@ -15,7 +15,7 @@ use crate::PeerKey;
 pub struct Unsigned<'a> {
     /// `POST`, `GET`.
     pub method: &'a str,
-    /// The path; no query is signed here.
+    /// The path, with the query if there is one.
     pub path: &'a str,
     /// `idempotency-key`, when it is sent.
     pub key: Option<&'a str>,
@@ -69,6 +69,9 @@ impl Signer {
     pub fn terms(&self, authority: &str, request: &Unsigned<'_>) -> Terms {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs();
         let mut covered = vec!["@method", "@authority", "@path", "content-digest"];
+        if request.path.contains('?') {
+            covered.push("@query");
+        }
         if request.key.is_some() {
             covered.push("idempotency-key");
         }
@@ -96,12 +99,15 @@ impl Signer {
             r#"({});created={created};nonce="{nonce}";keyid="{keyid}";alg="{algorithm}";tag="{tag}""#,
             names.join(" ")
         );
+        let (path, query) = request.path.split_once('?').unwrap_or((request.path, ""));
+        let query = format!("?{query}");
         let mut base = String::new();
         for name in &terms.covered {
             let value = match *name {
                 "@method" => request.method,
                 "@authority" => &terms.authority,
-                "@path" => request.path,
+                "@path" => path,
+                "@query" => &query,
                 "content-digest" => &digest,
                 "idempotency-key" => request.key.expect("a key"),
                 other => panic!("{other} can't be covered"),

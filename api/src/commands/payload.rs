@@ -1,7 +1,7 @@
 //! The payloads of the log's events: the resulting state after each. Folds in `sql/projections/` read the same names.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use dpg_eventstore::Stream;
+use dpg_eventstore::{Stream, StreamType};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -295,7 +295,7 @@ impl LoadedItem {
     /// # Errors
     /// When the payload is not of this binary's making.
     pub fn of(stream: &Stream) -> serde_json::Result<Option<Self>> {
-        if stream.stream_type != "item" || !stream.open {
+        if stream.stream_type != StreamType::Item || !stream.open {
             return Ok(None);
         }
         let payload: ItemPayload = parse(&stream.payload)?;
@@ -338,7 +338,7 @@ impl LoadedAction {
     /// # Errors
     /// When the payload is not of this binary's making.
     pub fn of(stream: &Stream) -> serde_json::Result<Option<Self>> {
-        if stream.stream_type != "action" {
+        if stream.stream_type != StreamType::Action {
             return Ok(None);
         }
         let ActionPayload { action: mut state, seen, remarks_count, .. } = parse(&stream.payload)?;

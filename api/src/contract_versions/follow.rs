@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dpg_eventstore::{Chain, Client, Database};
+use dpg_eventstore::{Chain, Client, Database, Outage};
 use prometheus::{IntGauge, Registry};
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +50,6 @@ struct Line {
     client: Option<Client>,
     held: Option<i32>,
     refused: Option<Refused>,
-    down: bool,
 }
 
 impl Line {
@@ -66,13 +65,17 @@ impl Line {
 impl ContractVersions {
     /// Follows until `stop`, on a connection of `sessions`.
     pub async fn follow(self, sessions: Database, stop: CancellationToken) {
-        let mut line = Line::default();
+        let (mut line, mut outage) = (Line::default(), Outage::default());
         while !stop.is_cancelled() {
             match self.look(&sessions, &mut line).await {
-                Ok(()) => line.down = false,
+                Ok(()) => {
+                    if let Some(lasted) = outage.went_well() {
+                        tracing::info!(seconds = lasted.as_secs(), "the contract in force is followed again");
+                    }
+                }
                 Err(error) => {
                     line.cut();
-                    if !std::mem::replace(&mut line.down, true) {
+                    if outage.failed() {
                         tracing::warn!(error = %Chain(&error), "the contract in force can't be looked up");
                     }
                 }

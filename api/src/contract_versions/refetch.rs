@@ -79,7 +79,7 @@ impl ContractVersions {
                 Some(Err(_)) | None => self.inner.in_force.get().documents().clone(),
             };
             let loaded = self.inner.source.load(Some(&last_good), At::Refetch).await.map_err(refused)?;
-            let Loaded { contracts, warnings } = loaded;
+            let Loaded { contracts, warnings, .. } = loaded;
             for warning in warnings {
                 tracing::warn!("{warning}");
             }

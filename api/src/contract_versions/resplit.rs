@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dpg_eventstore::append::AppendError;
 use dpg_eventstore::read::{self, ReadError};
-use dpg_eventstore::{Appended, Appender, Chain, Command, Database, Metadata, StreamLocks};
+use dpg_eventstore::{Appended, Appender, Chain, Command, Database, Metadata, Outage, StreamLocks};
 use dpg_projector::Readers;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::value::RawValue;
@@ -70,14 +70,18 @@ pub struct Resplitter {
 impl Resplitter {
     /// Works until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut failing = false;
+        let mut outage = Outage::default();
         while !stop.is_cancelled() {
             match self.step(&stop).await {
-                Ok(()) => failing = false,
+                Ok(()) => {
+                    if let Some(lasted) = outage.went_well() {
+                        tracing::info!(seconds = lasted.as_secs(), "items can be split again");
+                    }
+                }
                 Err(_) if stop.is_cancelled() => {}
                 Err(error) => {
                     // What has become private stays hidden meanwhile.
-                    if !std::mem::replace(&mut failing, true) {
+                    if outage.failed() {
                         tracing::warn!(error = %Chain(&error), "items are not split again yet");
                     }
                 }

@@ -1,7 +1,7 @@
 //! Items and actions as this instance holds them, and how answers tell of them.
 
 use actix_web::http::StatusCode;
-use dpg_eventstore::idempotency::Record;
+use dpg_eventstore::idempotency::{Progress, Record};
 use dpg_eventstore::{Stream, read};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use crate::commands::payload::{ActionPayload, ActionState, ItemRef, LoadedAction
 use crate::contract::InstanceUrl;
 use crate::http::ApiError;
 use crate::http::references::ItemRef as ItemKey;
-use crate::writes::Answer;
+use crate::writes::{Answer, Tried};
 
 /// The six fields that answer a perform.
 #[derive(Debug, Serialize, Deserialize)]
@@ -112,20 +112,44 @@ pub fn instance_url(text: &str) -> Result<InstanceUrl, ApiError> {
     InstanceUrl::parse(text).map_err(|error| ApiError::internal(&error))
 }
 
-/// The first answer again, made from the log.
+/// Goes on from where an earlier call with the same key has come to. `B` is the body of the route's answers and `status`
+/// their status; `again` is for a call that may still be on its way, or that came to nothing certain.
 ///
 /// # Errors
-/// When the log can't be read.
-pub async fn replay<B: Serialize>(
+/// Those of `again`; when the log can't be read.
+pub async fn resume<B, W>(
+    app: &App,
+    record: Record,
+    status: StatusCode,
+    again: impl FnOnce() -> W,
+) -> Result<Answer, ApiError>
+where
+    B: Serialize + for<'state> From<&'state ActionState>,
+    W: Future<Output = Result<Tried, ApiError>>,
+{
+    match &record.progress {
+        Progress::Here { network, stream_id, version } => {
+            replay::<B>(app, &record, network, (*stream_id, *version)).await
+        }
+        Progress::Elsewhere { answer } => Answer::of(status, answer),
+        Progress::Sending | Progress::Unknown => match again().await? {
+            Tried::Done(answer) => Ok(answer),
+            Tried::Replayed => Err(ApiError::unavailable()),
+        },
+    }
+}
+
+/// The first answer again, made from the log.
+async fn replay<B: Serialize + for<'state> From<&'state ActionState>>(
     app: &App,
     record: &Record,
-    (network, stream_id, version): (&str, Uuid, i32),
-    body: impl Fn(&ActionState) -> B,
+    network: &str,
+    (stream_id, version): (Uuid, i32),
 ) -> Result<Answer, ApiError> {
     let event = read::version(&app.database, network, stream_id, version).await?;
     let Some(event) = event else { return Err(ApiError::unavailable()) };
     let payload: ActionPayload = parse(&event.payload).map_err(|error| ApiError::internal(&error))?;
     let status = record.status.and_then(|status| u16::try_from(status).ok());
     let status = status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::OK);
-    Ok(Answer::of(status, &body(&payload.action))?.at(network, event.position, stream_id))
+    Ok(Answer::of(status, &B::from(&payload.action))?.at(network, event.position, stream_id))
 }

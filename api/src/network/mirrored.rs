@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use chrono::{DateTime, Utc};
-use dpg_eventstore::{Appended, Command, InboxMark, Metadata, Stream, read};
+use dpg_eventstore::{Appended, Command, InboxMark, Metadata, Stream, StreamType, read};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -171,7 +171,7 @@ pub(super) fn judge(
 /// # Errors
 /// 409 `EVENT_IDENTITY_CONFLICT` when it is no action, or one of another network.
 pub(super) fn known_action(stream: Option<&Stream>, network: &str) -> Result<Option<LoadedAction>, ApiError> {
-    if stream.is_some_and(|stream| stream.stream_type != "action" || stream.network != network) {
+    if stream.is_some_and(|stream| stream.stream_type != StreamType::Action || stream.network != network) {
         return Err(identity_conflict());
     }
     loaded_action(stream)
@@ -276,7 +276,7 @@ fn is_own(app: &App, url: &str) -> bool {
 
 /// The owner of the source item here. A deleted item counts: its stream exists.
 fn owner_of(key: &ItemKey, stream: Option<&Stream>) -> Result<String, ApiError> {
-    let stream = stream.filter(|stream| stream.stream_type == "item");
+    let stream = stream.filter(|stream| stream.stream_type == StreamType::Item);
     let state: Option<Value> = match stream {
         Some(stream) => Some(parse(&stream.payload).map_err(|error| ApiError::internal(&error))?),
         None => None,

@@ -7,6 +7,7 @@ use dpg_eventstore::append::AppendError;
 use dpg_eventstore::inbox::{self, InboxLane};
 use dpg_eventstore::read::{self, ReadError};
 use dpg_eventstore::{Appended, Chain, Command, InboxMark, Metadata, NewEvent, Stream};
+use dpg_mirror::capability::BATCH_EVENTS;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -24,11 +25,6 @@ use crate::http::ApiError;
 use crate::http::fields::{Fields, Place, read_body};
 use crate::http::scalars::{instance_url, integer, name, uuid, value};
 use crate::writes::Effect;
-
-/// Most events in a batch.
-pub const BATCH_EVENTS: usize = 50;
-/// Most bytes of a batch's body.
-pub const BATCH_BYTES: usize = 256 * 1024;
 
 /// A body of 4.14a.
 #[derive(Debug, Default)]

@@ -3,12 +3,12 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::ServiceConfig;
+use dpg_mirror::capability::{BATCH_BYTES, BATCH_EVENTS};
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::config::ContractSource;
 use crate::http::endpoint::Endpoint;
-use crate::network::mirrored_batch::{BATCH_BYTES, BATCH_EVENTS};
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config.service(Endpoint::at("/").get(root)).service(Endpoint::at("/.well-known/dpg-peer").get(peer));
@@ -35,7 +35,7 @@ async fn peer(app: App) -> HttpResponse {
         "software": "dpg",
         "version": env!("CARGO_PKG_VERSION"),
         "public_keys": app.own_public_keys,
-    "capabilities": ["event-batch", "status-forward", "idempotency-key", "cursor", "histories"],
+        "capabilities": ["event-batch", "status-forward", "idempotency-key", "cursor", "histories"],
         "limits": {"batch_events": BATCH_EVENTS, "batch_bytes": BATCH_BYTES},
     }))
 }

@@ -14,7 +14,7 @@ use crate::{NETWORK, TestLog, another_process, created, event};
 async fn a_tailing_reader_sees_every_position_once_and_in_order_while_64_write() {
     let log = TestLog::new().await;
     // Two processes, so that the order comes from the database and not from one queue.
-    let other = another_process(&log.url, AppendOptions::default());
+    let other = another_process(&log.home, AppendOptions::default());
     let done = Arc::new(AtomicBool::new(false));
     let reader = tokio::spawn({
         let (database, done) = (log.database.clone(), done.clone());
@@ -74,7 +74,7 @@ async fn one_writer_wins_each_version_across_processes() {
     let mut wins = 0;
     let mut attempts = Vec::new();
     for _ in 0..4 {
-        let appender = another_process(&log.url, AppendOptions::default());
+        let appender = another_process(&log.home, AppendOptions::default());
         for _ in 0..5 {
             let appender = appender.clone();
             attempts.push(tokio::spawn(async move {
@@ -168,7 +168,7 @@ fn keyed(key: &str, digest: u8) -> Command {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_twenty_calls_with_one_key_one_writes() {
     let log = TestLog::new().await;
-    let other = another_process(&log.url, AppendOptions::default());
+    let other = another_process(&log.home, AppendOptions::default());
     let calls: Vec<_> = (0..20)
         .map(|call| {
             let appender = if call % 2 == 0 { log.appender.clone() } else { other.clone() };

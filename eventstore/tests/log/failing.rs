@@ -1,7 +1,8 @@
-use std::time::Duration;
-
 use dpg_eventstore::append::AppendOptions;
 use dpg_eventstore::{AppendError, Appended, Command, read};
+use dpg_tests::eventually;
+use dpg_tests::log::SOON;
+use dpg_tests::wait::check;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -39,18 +40,13 @@ async fn one_bad_payload_in_a_batch_of_64_costs_one_client() {
 
 /// Holds the head's lock from a connection of its own until it is dropped.
 async fn hold_the_head(log: &TestLog) -> tokio_postgres::Client {
-    let (client, connection) = tokio_postgres::connect(&log.url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let client = log.home.client().await;
     client.batch_execute("begin; select 1 from log_head for update").await.unwrap();
     client
 }
 
 async fn wait_until(log: &TestLog, sql: &str) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while log.count(sql).await == 0 {
-        assert!(tokio::time::Instant::now() < deadline, "never true: {sql}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually(sql, SOON, || async { check(log.count(sql).await > 0, "none yet") }).await;
 }
 
 const APPEND_WAITS: &str = "select count(*) from pg_stat_activity
@@ -86,7 +82,7 @@ async fn a_connection_that_dies_during_the_call_is_settled_by_asking_the_log() {
 async fn a_full_queue_refuses_at_once_and_loses_nothing() {
     let log = TestLog::new().await;
     log.won(created(Uuid::new_v4())).await;
-    let small = another_process(&log.url, AppendOptions { queue: 4, batch_commands: 1, ..AppendOptions::default() });
+    let small = another_process(&log.home, AppendOptions { queue: 4, batch_commands: 1, ..AppendOptions::default() });
     let blocker = hold_the_head(&log).await;
     let first = tokio::spawn({
         let small = small.clone();
@@ -100,11 +96,11 @@ async fn a_full_queue_refuses_at_once_and_loses_nothing() {
         })
         .collect();
     // Six of the ten find the queue full and are refused while the head is still held.
-    let mut finished = 0;
-    while finished < 6 {
-        finished = calls.iter().filter(|call| call.is_finished()).count();
-        tokio::task::yield_now().await;
-    }
+    eventually("six are refused", SOON, || async {
+        let finished = calls.iter().filter(|call| call.is_finished()).count();
+        check(finished >= 6, finished)
+    })
+    .await;
     drop(blocker);
     let (mut written, mut refused) = (1, 0);
     first.await.unwrap().unwrap();
@@ -129,9 +125,7 @@ async fn draining_answers_what_was_queued_and_takes_no_more() {
         })
         .collect();
     let calls = tokio::spawn(futures_util::future::join_all(calls));
-    while log.count("select count(*) from log_head").await == 0 {
-        tokio::task::yield_now().await;
-    }
+    wait_until(&log, "select count(*) from log_head").await;
     log.appender.drain().await;
     let answers = calls.await.unwrap();
     assert!(answers.iter().all(|answer| matches!(answer, Ok(Appended::Won { .. }))));

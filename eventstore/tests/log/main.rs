@@ -13,6 +13,7 @@ use dpg_eventstore::metrics::Metrics;
 use dpg_eventstore::{
     Appended, Appender, Command, Database, EventType, Metadata, NewEvent, SessionOptions, Wake, migrate,
 };
+use dpg_tests::TestDatabase;
 use serde_json::value::to_raw_value;
 use uuid::Uuid;
 
@@ -20,9 +21,9 @@ pub const NETWORK: &str = "blue_dot";
 
 /// A migrated database of its own.
 pub struct TestLog {
+    pub home: TestDatabase,
     pub database: Database,
     pub appender: Appender,
-    pub url: String,
 }
 
 impl TestLog {
@@ -31,11 +32,11 @@ impl TestLog {
     }
 
     pub async fn with(options: AppendOptions) -> Self {
-        let url = fresh_database().await;
-        let database = Database::open(&url, &SessionOptions::new("dpg test", 12)).unwrap();
+        let home = TestDatabase::create().await;
+        let database = Database::open(&home.url(), &SessionOptions::new("dpg test", 12)).unwrap();
         migrate::migrate(&database).await.unwrap();
-        let appender = another_process(&url, options);
-        Self { database, appender, url }
+        let appender = another_process(&home, options);
+        Self { home, database, appender }
     }
 
     pub async fn won(&self, command: Command) -> i64 {
@@ -51,23 +52,9 @@ impl TestLog {
 }
 
 /// An appender with connections and queues of its own, as another process has them.
-pub fn another_process(url: &str, options: AppendOptions) -> Appender {
-    let database = Database::open(url, &SessionOptions::new("dpg test append", 4)).unwrap();
+pub fn another_process(home: &TestDatabase, options: AppendOptions) -> Appender {
+    let database = Database::open(&home.url(), &SessionOptions::new("dpg test append", 4)).unwrap();
     Appender::new(database, Wake::default(), options, Metrics::register(&prometheus::Registry::new()).unwrap())
-}
-
-pub async fn fresh_database() -> String {
-    let admin = std::env::var("DPG_TEST_POSTGRES").expect("DPG_TEST_POSTGRES is not set: run `make test`");
-    let name = format!("dpg_log_{}", Uuid::new_v4().simple());
-    let (client, connection) = tokio_postgres::connect(&admin, tokio_postgres::NoTls).await.unwrap();
-    let connection = tokio::spawn(connection);
-    client.batch_execute(&format!("create database {name}")).await.unwrap();
-    drop(client);
-    connection.await.unwrap().unwrap();
-    let mut url = admin.rsplit_once('/').map(|(server, _)| server.to_owned()).unwrap();
-    url.push('/');
-    url.push_str(&name);
-    url
 }
 
 /// An event of an item or an action, with a small payload.

@@ -2,16 +2,17 @@ use std::time::Duration;
 
 use dpg_eventstore::append::AppendOptions;
 use dpg_eventstore::{Database, SessionOptions, migrate, partitions};
+use dpg_tests::TestDatabase;
 use uuid::Uuid;
 
-use crate::{NETWORK, TestLog, created, fresh_database};
+use crate::{NETWORK, TestLog, created};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_processes_migrate_at_once() {
-    let url = fresh_database().await;
+    let home = TestDatabase::create().await;
     let starts: Vec<_> = (0..5)
         .map(|_| {
-            let database = Database::open(&url, &SessionOptions::new("dpg migrate", 2)).unwrap();
+            let database = Database::open(&home.url(), &SessionOptions::new("dpg migrate", 2)).unwrap();
             tokio::spawn(async move {
                 let applied = migrate::migrate(&database).await.unwrap();
                 partitions::ensure_network(&database, NETWORK).await.unwrap();
@@ -72,12 +73,10 @@ async fn appends_cross_ranges_that_were_made_ahead() {
 async fn a_long_reader_and_a_partition_being_made_do_not_stall_appends() {
     let log = TestLog::new().await;
     log.won(created(Uuid::new_v4())).await;
-    let (reader, connection) = tokio_postgres::connect(&log.url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let reader = log.home.client().await;
     reader.batch_execute("begin isolation level repeatable read; select count(*) from event_log").await.unwrap();
-    let (foreign, connection) =
-        tokio_postgres::connect(&std::env::var("DPG_TEST_POSTGRES").unwrap(), tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let elsewhere = TestDatabase::create().await;
+    let foreign = elsewhere.client().await;
     foreign.batch_execute("begin; create temp table t (a int); insert into t values (1)").await.unwrap();
 
     let database = log.database.clone();

@@ -7,6 +7,9 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use dpg_eventstore::{Database, SessionOptions};
 use dpg_mirror::{Guard, LaneStatus, Mirror, MirrorMetrics, MirrorOptions, PeerClient, PeerOptions, Registry, Signer};
+use dpg_tests::TestDatabase;
+use dpg_tests::log::SOON;
+use dpg_tests::wait::check;
 use serde_json::json;
 use url::Url;
 use uuid::Uuid;
@@ -15,11 +18,7 @@ pub(crate) const NETWORK: &str = "yellow_dot";
 
 /// Waits for a condition; a test that waits for nothing says what it waited for.
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while !condition().await {
-        assert!(tokio::time::Instant::now() < deadline, "waited in vain until {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    dpg_tests::eventually(what, SOON, || async { check(condition().await, "not yet") }).await;
 }
 
 /// A clock that a test moves.
@@ -66,30 +65,24 @@ pub(crate) struct Bed {
     pub(crate) db: Database,
     pub(crate) clock: Clock,
     pub(crate) contract: Arc<Contract>,
-    url: String,
+    home: TestDatabase,
     /// Looks and never works.
     observer: Mirror,
 }
 
 impl Bed {
     pub(crate) async fn new() -> Self {
-        let admin = std::env::var("DPG_TEST_POSTGRES")
-            .expect("DPG_TEST_POSTGRES is not set: run the tests with `make test`, which starts a Postgres for them");
-        let name = format!("mirror_{}", Uuid::new_v4().simple());
-        let admin_db = Database::open(&admin, &SessionOptions::new("dpg test", 1)).unwrap();
-        admin_db.client().await.unwrap().batch_execute(&format!("create database {name}")).await.unwrap();
-        let mut url = Url::parse(&admin).unwrap();
-        url.set_path(&name);
+        let home = TestDatabase::create().await;
         let contract: Arc<Contract> = Arc::default();
         let observer = mirror(
-            &url,
+            &home,
             &contract,
             MirrorOptions::default(),
             Duration::from_secs(1),
             None,
             &prometheus::Registry::new(),
         );
-        let bed = Self { db: open(url.as_str()), clock: Clock::new(), contract, url: url.into(), observer };
+        let bed = Self { db: open(&home), clock: Clock::new(), contract, home, observer };
         dpg_eventstore::migrate::migrate(&bed.db).await.unwrap();
         bed.sql(
             "create table event_log_1 partition of event_log for values in ('yellow_dot') partition by range (position);
@@ -195,12 +188,12 @@ impl Bed {
         signer: Option<Signer>,
         metrics: &prometheus::Registry,
     ) -> Mirror {
-        mirror(&self.url.parse().unwrap(), &self.contract, options, timeout, signer, metrics)
+        mirror(&self.home, &self.contract, options, timeout, signer, metrics)
     }
 }
 
 fn mirror(
-    database: &Url,
+    home: &TestDatabase,
     contract: &Arc<Contract>,
     options: MirrorOptions,
     timeout: Duration,
@@ -209,9 +202,10 @@ fn mirror(
 ) -> Mirror {
     let client = PeerClient::new(PeerOptions { timeout, guard: Guard::open(), signer }).unwrap();
     let metrics = MirrorMetrics::new(metrics).unwrap();
-    Mirror::new(open(database.as_str()), client, contract.clone(), metrics, options)
+    Mirror::new(open(home), client, contract.clone(), metrics, options)
 }
 
-fn open(url: &str) -> Database {
-    Database::open(url, &SessionOptions { durable: false, ..SessionOptions::new("dpg mirror test", 4) }).unwrap()
+fn open(home: &TestDatabase) -> Database {
+    Database::open(&home.url(), &SessionOptions { durable: false, ..SessionOptions::new("dpg mirror test", 4) })
+        .unwrap()
 }

@@ -1,5 +1,8 @@
 use dpg_eventstore::{Command, EventType};
 use dpg_projector::{ProjectError, Projection, Step, Waited};
+use dpg_tests::eventually;
+use dpg_tests::log::SOON;
+use dpg_tests::wait::check;
 use serde_json::json;
 use std::time::Duration;
 use uuid::Uuid;
@@ -139,9 +142,7 @@ async fn a_projector_that_dies_in_the_middle_leaves_no_trace() {
     let waiting = "select count(*) from pg_stat_activity
                     where application_name = 'dpg projector' and wait_event_type = 'Lock'
                       and datname = current_database()";
-    while test.count(waiting).await == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("the fold waits", SOON, || async { check(test.count(waiting).await > 0, "not yet") }).await;
     // Meanwhile the checkpoint is taken, and nobody waits for it.
     assert_eq!(test.projector.step(Projection::Items, NETWORK).await.unwrap(), Step::Busy);
     test.run(
@@ -153,9 +154,7 @@ async fn a_projector_that_dies_in_the_middle_leaves_no_trace() {
     holder.rollback().await.unwrap();
     assert_eq!(test.count("select count(*) from items_live.items").await, 1);
     // The pool may still hand out the connection that was ended; a step that meets it fails, as it should.
-    while test.projector.step(Projection::Items, NETWORK).await.is_err() {
-        tokio::task::yield_now().await;
-    }
+    eventually("a step on a connection that lives", SOON, || test.projector.step(Projection::Items, NETWORK)).await;
     test.catch_up_all().await;
     assert_eq!(test.count("select count from items_live.item_counts").await, 51);
     test.assert_clean().await;

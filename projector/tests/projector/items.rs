@@ -92,7 +92,7 @@ async fn an_older_version_does_not_replace_a_newer_row() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_projectors_at_once_fold_everything_once() {
     let test = TestProjector::new().await;
-    let (other, _, _) = another_process(&test.url, &test.wake);
+    let (other, _, _) = another_process(&test.home, &test.wake);
     let stop = tokio_util::sync::CancellationToken::new();
     let running = [test.projector.clone(), other].map(|projector| {
         let stop = stop.clone();

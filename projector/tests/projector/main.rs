@@ -16,6 +16,7 @@ use dpg_eventstore::{
     Appended, Appender, Command, Database, EventType, Metadata, NewEvent, SessionOptions, Wake, metrics, migrate,
 };
 use dpg_projector::{Metrics, Projection, Projector, Readers, Step, Tables, session_options};
+use dpg_tests::TestDatabase;
 use prometheus::Registry;
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ pub const NETWORK: &str = "yellow_dot";
 
 /// A migrated database of its own, with a log to write to and a projector.
 pub struct TestProjector {
-    pub url: String,
+    pub home: TestDatabase,
     pub database: Database,
     pub appender: Appender,
     pub projector: Projector,
@@ -37,15 +38,15 @@ pub struct TestProjector {
 
 impl TestProjector {
     pub async fn new() -> Self {
-        let url = fresh_database().await;
-        let database = Database::open(&url, &SessionOptions::new("dpg test", 8)).unwrap();
+        let home = TestDatabase::create().await;
+        let database = Database::open(&home.url(), &SessionOptions::new("dpg test", 8)).unwrap();
         migrate::migrate(&database).await.unwrap();
         Tables::new(database.clone()).ensure().await.unwrap();
         let wake = Wake::default();
         let counters = metrics::Metrics::register(&Registry::new()).unwrap();
         let appender = Appender::new(database.clone(), wake.clone(), AppendOptions::default(), counters);
-        let (projector, readers, registry) = another_process(&url, &wake);
-        Self { url, database, appender, projector, readers, wake, registry }
+        let (projector, readers, registry) = another_process(&home, &wake);
+        Self { home, database, appender, projector, readers, wake, registry }
     }
 
     pub async fn won(&self, command: Command) -> i64 {
@@ -108,26 +109,12 @@ impl TestProjector {
 }
 
 /// A projector with connections and readers of its own, as another process has them.
-pub fn another_process(url: &str, wake: &Wake) -> (Projector, Readers, Registry) {
-    let registry = Registry::new();
-    let readers = Readers::new(Database::open(url, &SessionOptions::new("dpg test readers", 2)).unwrap());
-    let database = Database::open(url, &session_options(6)).unwrap();
+pub fn another_process(home: &TestDatabase, wake: &Wake) -> (Projector, Readers, Registry) {
+    let (registry, url) = (Registry::new(), home.url());
+    let readers = Readers::new(Database::open(&url, &SessionOptions::new("dpg test readers", 2)).unwrap());
+    let database = Database::open(&url, &session_options(6)).unwrap();
     let counters = Metrics::register(&registry).unwrap();
     (Projector::new(database, readers.clone(), counters, wake.subscribe()), readers, registry)
-}
-
-pub async fn fresh_database() -> String {
-    let admin = std::env::var("DPG_TEST_POSTGRES").expect("DPG_TEST_POSTGRES is not set: run `make test`");
-    let name = format!("dpg_projector_{}", Uuid::new_v4().simple());
-    let (client, connection) = tokio_postgres::connect(&admin, tokio_postgres::NoTls).await.unwrap();
-    let connection = tokio::spawn(connection);
-    client.batch_execute(&format!("create database {name}")).await.unwrap();
-    drop(client);
-    connection.await.unwrap().unwrap();
-    let mut url = admin.rsplit_once('/').map(|(server, _)| server.to_owned()).unwrap();
-    url.push('/');
-    url.push_str(&name);
-    url
 }
 
 pub fn event(stream_id: Uuid, version: i32, event_type: EventType, payload: &Value) -> NewEvent {

@@ -27,7 +27,7 @@ async fn a_wait_ends_with_its_time_when_nobody_projects() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_hears_of_a_projector_in_another_process() {
     let test = TestProjector::new().await;
-    let (elsewhere, _, _) = another_process(&test.url, &test.wake);
+    let (elsewhere, _, _) = another_process(&test.home, &test.wake);
     let stop = CancellationToken::new();
     let running = tokio::spawn({
         let stop = stop.clone();

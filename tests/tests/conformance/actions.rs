@@ -2,14 +2,14 @@
 //! target elsewhere is in `forwarding`.
 
 use dpg_tests::log::arrives;
-use dpg_tests::network::{CONNECT, NETWORK, STUDENT, TUTOR, reference, student_state};
+use dpg_tests::network::{CONNECT, NETWORK, STUDENT, TUTOR, item_at, reference, student_state};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::items::path;
 use crate::shapes::{action, faults, page, six_fields, total, unserved};
 use crate::suite::Suite;
-use crate::world::{BOOK, ENROL, MENTOR, STUDY, World};
+use crate::world::{BOOK, ENROL, MENTOR, STUDY, World, with};
 
 pub const PERFORM: &str = "/api/v1/action/perform";
 
@@ -112,7 +112,7 @@ async fn refusals(suite: &mut Suite, world: &World) {
     let mut route = suite.route("POST /api/v1/action/perform");
     route
         .case("403 unserved: the source pair", async {
-            let source = world.item_at(world.a_url(), TUTOR);
+            let source = item_at(world.a_url(), TUTOR);
             let answer = asha.post(PERFORM).json(&body(CONNECT, &source, &source, &subject)).send().await;
             unserved(&answer, NETWORK, TUTOR, &[STUDENT]);
         })
@@ -123,7 +123,7 @@ async fn refusals(suite: &mut Suite, world: &World) {
             let _deleted = asha.delete(&path(&gone)).send().await.expect(204);
             let mut retyped = there.clone();
             retyped["item_type"] = json!("other");
-            for source in [&world.item_at(world.a_url(), STUDENT), &gone, &retyped] {
+            for source in [&item_at(world.a_url(), STUDENT), &gone, &retyped] {
                 let answer = asha.post(PERFORM).json(&body(STUDY, source, &there, &subject)).send().await;
                 answer.expect_error(404, "SOURCE_ITEM_NOT_FOUND");
             }
@@ -140,58 +140,25 @@ async fn refusals(suite: &mut Suite, world: &World) {
         .await;
     let source = world.student().await;
     let tutor = world.tutor().await;
-    let changed = |place: &str, value: Value| {
-        let mut asked = body(CONNECT, &source, &tutor, &subject);
-        *asked.pointer_mut(place).expect("a place in the body") = value;
-        asked
-    };
-    for (name, code, asked) in [
-        (
-            "a domain that its network's contract lacks",
-            "INVALID_TARGET_ITEM",
-            changed("/target_item/item_domain", json!("nowhere")),
-        ),
-        (
-            "an instance that is not registered for the domain",
-            "INVALID_TARGET_INSTANCE",
-            changed("/target_item/item_instance_url", json!(world.a_url())),
-        ),
-        (
-            "an instance that is not registered at all",
-            "INVALID_TARGET_INSTANCE",
-            changed("/target_item/item_instance_url", json!("http://evil.example")),
-        ),
-        (
-            "a target network that is not loaded",
-            "INVALID_ACTION_REQUEST",
-            changed("/target_item/item_network", json!("elsewhere")),
-        ),
-        ("an action that is unknown", "INVALID_ACTION_REQUEST", changed("/action_type", json!("unknown"))),
-        ("a pair that the action does not allow", "INVALID_ACTION_REQUEST", changed("/action_type", json!(STUDY))),
-        (
-            "a type that the action does not allow",
-            "INVALID_ACTION_REQUEST",
-            changed("/target_item/item_type", json!("other")),
-        ),
-        (
-            "requirements that do not fit",
-            "INVALID_ACTION_REQUEST",
-            changed("/requirements_snapshot", json!({"subject": 5})),
-        ),
-        (
-            "requirements that are not allowed",
-            "INVALID_ACTION_REQUEST",
-            changed("/requirements_snapshot", json!({"subject": "x", "more": 1})),
-        ),
-        (
-            "too large to be mirrored",
-            "INVALID_ACTION_REQUEST",
-            changed("/requirements_snapshot", json!({"subject": "x".repeat(1_040_000)})),
-        ),
+    let good = body(CONNECT, &source, &tutor, &subject);
+    let (target_url, requirements) = ("/target_item/item_instance_url", "/requirements_snapshot");
+    let unknown = "INVALID_TARGET_INSTANCE";
+    let invalid = "INVALID_ACTION_REQUEST";
+    for (name, code, place, value) in [
+        ("a domain that its contract lacks", "INVALID_TARGET_ITEM", "/target_item/item_domain", json!("nowhere")),
+        ("an instance that is not registered for the domain", unknown, target_url, json!(world.a_url())),
+        ("an instance that is not registered at all", unknown, target_url, json!("http://evil.example")),
+        ("a target network that is not loaded", invalid, "/target_item/item_network", json!("elsewhere")),
+        ("an action that is unknown", invalid, "/action_type", json!("unknown")),
+        ("a pair that the action does not allow", invalid, "/action_type", json!(STUDY)),
+        ("a type that the action does not allow", invalid, "/target_item/item_type", json!("other")),
+        ("requirements that do not fit", invalid, requirements, json!({"subject": 5})),
+        ("requirements that are not allowed", invalid, requirements, json!({"subject": "x", "more": 1})),
+        ("too large to be mirrored", invalid, requirements, json!({"subject": "x".repeat(1_040_000)})),
     ] {
         route
             .case(format!("400 {code}: {name}"), async {
-                let answer = asha.post(PERFORM).json(&asked).send().await;
+                let answer = asha.post(PERFORM).json(&with(&good, place, value)).send().await;
                 // Some of these are the target's to say, and its body is passed on with the id that it gave the request.
                 assert_eq!((answer.status, answer.code()), (400, code), "{answer}");
                 if name.contains("requirements that do not") {
@@ -204,7 +171,7 @@ async fn refusals(suite: &mut Suite, world: &World) {
         .case("404 TARGET_ITEM_NOT_FOUND here: never there, deleted", async {
             let gone = world.student().await;
             let _deleted = asha.delete(&path(&gone)).send().await.expect(204);
-            for target in [&world.item_at(world.a_url(), STUDENT), &gone] {
+            for target in [&item_at(world.a_url(), STUDENT), &gone] {
                 asha.perform_as(STUDY, &source, target).send().await.expect_error(404, "TARGET_ITEM_NOT_FOUND");
             }
         })
@@ -221,7 +188,7 @@ async fn validation(suite: &mut Suite, world: &World) {
     let mut route = suite.route("POST /api/v1/action/perform");
     let source = world.student().await;
     let good = body(STUDY, &source, &source, &json!({"subject": "math"}));
-    for (place, value) in [
+    let wrong = [
         ("/action_type", json!("")),
         ("/action_type", json!("x".repeat(121))),
         ("/source_item", json!("x")),
@@ -231,16 +198,8 @@ async fn validation(suite: &mut Suite, world: &World) {
         ("/target_item/item_domain", json!(null)),
         ("/target_item/item_instance_url", json!("nowhere")),
         ("/requirements_snapshot", json!([])),
-    ] {
-        let shown: String = value.to_string().chars().take(20).collect();
-        route
-            .case(format!("400 VALIDATION_ERROR: {place} is {shown}"), async {
-                let mut asked = good.clone();
-                *asked.pointer_mut(place).expect("a place in the body") = value.clone();
-                faults(&world.asha.post(PERFORM).json(&asked).send().await, "VALIDATION_ERROR", &[place]);
-            })
-            .await;
-    }
+    ];
+    route.wrong_values(&good, &wrong, async |asked| world.asha.post(PERFORM).json(&asked).send().await).await;
     route
         .case("400 VALIDATION_ERROR: the target's URL is missing", async {
             let mut asked = good.clone();
@@ -308,7 +267,7 @@ async fn fetch(suite: &mut Suite, world: &World) {
             })
             .await;
     }
-    for (query, place) in [
+    let wrong = [
         ("action_id=x", "/action_id"),
         ("ownership_role=mine", "/ownership_role"),
         ("action_type=", "/action_type"),
@@ -316,14 +275,8 @@ async fn fetch(suite: &mut Suite, world: &World) {
         ("item_id=1", "/item_id"),
         ("limit=101", "/limit"),
         ("cursor=x", "/cursor"),
-    ] {
-        route
-            .case(format!("400 VALIDATION_ERROR: {query}"), async {
-                let answer = from.get(&format!("/api/v1/action/fetch?{query}")).send().await;
-                faults(&answer, "VALIDATION_ERROR", &[place]);
-            })
-            .await;
-    }
+    ];
+    route.wrong_queries(&wrong, async |query| from.get(&format!("/api/v1/action/fetch?{query}")).send().await).await;
     route
         .case("a cursor walk sees each row once", async {
             let one = from.get("/api/v1/action/fetch?limit=1").send().await;
@@ -335,7 +288,7 @@ async fn fetch(suite: &mut Suite, world: &World) {
         .await;
     route
         .case("the domain that nobody has reached is in no list", async {
-            let answer = from.perform(&source, &world.item_at("http://nowhere.example", MENTOR)).send().await;
+            let answer = from.perform(&source, &item_at("http://nowhere.example", MENTOR)).send().await;
             answer.expect_error(400, "INVALID_TARGET_INSTANCE");
             assert_eq!(total(&from.get("/api/v1/action/fetch").send().await), 2);
         })

@@ -2,7 +2,7 @@
 //! value goes in.
 
 use dpg_tests::client::Request;
-use dpg_tests::network::{NETWORK, PROFILE, STUDENT};
+use dpg_tests::network::{NETWORK, PROFILE, STUDENT, item_at};
 use dpg_tests::{Answer, Client};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -318,7 +318,7 @@ async fn scalars(suite: &mut Suite, world: &World) {
         .await;
     route
         .case("a URL over 2048 bytes is refused", async {
-            let mut target = world.item_at("http://nowhere.example", STUDENT);
+            let mut target = item_at("http://nowhere.example", STUDENT);
             target["item_instance_url"] = json!(format!("http://nowhere.example/{}", "x".repeat(2030)));
             let item = world.student().await;
             let answer = world.asha.perform(&item, &target).send().await;

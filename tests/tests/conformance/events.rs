@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::items::path;
 use crate::shapes::{Is, event, event_id, exactly, faults, keys, page, total, unserved};
 use crate::suite::Suite;
-use crate::world::{STUDY, World};
+use crate::world::{STUDY, World, with};
 
 pub const STORE: &str = "/api/v1/event/store";
 
@@ -161,58 +161,39 @@ async fn refusals(suite: &mut Suite, world: &World) {
     let a = world.nobody();
     let mut route = suite.route("POST /api/v1/event/store");
     let good = world.event_from(&world.foreign.url(), &world.student().await);
-    let changed = |changes: &[(&str, Value)]| {
-        let mut body = good.clone();
-        for (place, value) in changes {
-            *body.pointer_mut(place).expect("a place in the body") = value.clone();
-        }
-        body
-    };
     let (origin, target_url) = ("/origin_instance_domain", "/target_item/item_instance_url");
+    // A sender who is what it says: origin and target's instance agree.
+    let from = |url: &str| with(&with(&good, origin, json!(url)), target_url, json!(url));
+    let changed = |place: &str, value: Value| with(&good, place, value);
     for (name, status, code, body) in [
+        ("an origin that is not registered", 403, "PEER_NOT_REGISTERED", from("http://evil.example")),
         (
-            "an origin that is not registered",
+            "not for the target's domain",
             403,
             "PEER_NOT_REGISTERED",
-            changed(&[(origin, json!("http://evil.example")), (target_url, json!("http://evil.example"))]),
+            changed("/target_item/item_domain", json!("library")),
         ),
-        (
-            "registered, but not for the target's domain",
-            403,
-            "PEER_NOT_REGISTERED",
-            changed(&[("/target_item/item_domain", json!("library"))]),
-        ),
-        (
-            "the origin claims to be this instance",
-            403,
-            "PEER_IDENTITY_MISMATCH",
-            changed(&[(origin, json!(world.a_url())), (target_url, json!(world.a_url()))]),
-        ),
+        ("the origin claims to be this instance", 403, "PEER_IDENTITY_MISMATCH", from(world.a_url())),
         (
             "origin and target's instance differ",
             403,
             "EVENT_ORIGIN_MISMATCH",
-            changed(&[(target_url, json!(world.b_url()))]),
+            changed(target_url, json!(world.b_url())),
         ),
         (
             "the source is another instance",
             400,
             "INVALID_SOURCE_INSTANCE",
-            changed(&[("/source_item/item_instance_url", json!(world.b_url()))]),
+            changed("/source_item/item_instance_url", json!(world.b_url())),
         ),
-        (
-            "no such source item",
-            404,
-            "SOURCE_ITEM_NOT_FOUND",
-            changed(&[("/source_item/item_id", json!(Uuid::new_v4()))]),
-        ),
+        ("no such item", 404, "SOURCE_ITEM_NOT_FOUND", changed("/source_item/item_id", json!(Uuid::new_v4()))),
         (
             "target network not loaded",
             400,
             "INVALID_EVENT_REQUEST",
-            changed(&[("/target_item/item_network", json!("elsewhere"))]),
+            changed("/target_item/item_network", json!("elsewhere")),
         ),
-        ("no such interaction", 400, "INVALID_EVENT_REQUEST", changed(&[("/action_type", json!("unknown"))])),
+        ("no such interaction", 400, "INVALID_EVENT_REQUEST", changed("/action_type", json!("unknown"))),
     ] {
         route
             .case(format!("{status} {code}: {name}"), async { send(&a, &body).await.expect_error(status, code) })
@@ -220,13 +201,13 @@ async fn refusals(suite: &mut Suite, world: &World) {
     }
     route
         .case("400 INVALID_EVENT_REQUEST with details: the payload does not fit", async {
-            let body = changed(&[("/event_payload", json!({"subject": 5}))]);
+            let body = changed("/event_payload", json!({"subject": 5}));
             faults(&send(&a, &body).await, "INVALID_EVENT_REQUEST", &["/event_payload/subject"]);
         })
         .await;
     route
         .case("403 unserved: the source pair, before trust", async {
-            let body = changed(&[("/source_item/item_domain", json!(TUTOR)), (origin, json!("http://evil.example"))]);
+            let body = with(&from("http://evil.example"), "/source_item/item_domain", json!(TUTOR));
             unserved(&send(&a, &body).await, NETWORK, TUTOR, &[STUDENT]);
         })
         .await;
@@ -245,9 +226,7 @@ async fn identity(suite: &mut Suite, world: &World) {
                 ("/target_item/item_id", json!(Uuid::new_v4())),
                 ("/source_item/item_id", other["item_id"].clone()),
             ] {
-                let mut body = good.clone();
-                body["update_count"] = json!(1);
-                *body.pointer_mut(place).expect("a place") = value;
+                let body = with(&with(&good, "/update_count", json!(1)), place, value);
                 send(&a, &body).await.expect_error(409, "EVENT_IDENTITY_CONFLICT");
             }
         })
@@ -279,13 +258,8 @@ async fn identity(suite: &mut Suite, world: &World) {
 async fn validation(suite: &mut Suite, world: &World) {
     let a = world.nobody();
     let mut route = suite.route("POST /api/v1/event/store");
-    let mut good = world.event_from(&world.foreign.url(), &world.student().await);
-    for key in
-        ["remarks", "occurred_at", "requirements_snapshot", "source_item_owner", "source_item_latitude", "event_id"]
-    {
-        good[key] = json!(null);
-    }
-    for (place, value) in [
+    let good = world.event_from(&world.foreign.url(), &world.student().await);
+    let wrong = [
         ("/origin_instance_domain", json!("nowhere")),
         ("/action_id", json!("x")),
         ("/action_status", json!("")),
@@ -301,20 +275,8 @@ async fn validation(suite: &mut Suite, world: &World) {
         ("/requirements_snapshot", json!("x")),
         ("/source_item_owner", json!("")),
         ("/source_item_latitude", json!("12")),
-    ] {
-        route
-            .case(format!("400 VALIDATION_ERROR: {place} is {value}"), async {
-                let mut body = good.clone();
-                *body.pointer_mut(place).expect("a place in the body") = value.clone();
-                for key in ["occurred_at", "requirements_snapshot", "event_id"] {
-                    if body[key].is_null() {
-                        body.as_object_mut().expect("an object").remove(key);
-                    }
-                }
-                faults(&send(&a, &body).await, "VALIDATION_ERROR", &[place]);
-            })
-            .await;
-    }
+    ];
+    route.wrong_values(&good, &wrong, async |body| send(&a, &body).await).await;
 }
 
 async fn fetch(suite: &mut Suite, world: &World) {
@@ -356,17 +318,12 @@ async fn fetch(suite: &mut Suite, world: &World) {
             })
             .await;
     }
-    for (query, place) in [
+    let wrong = [
         ("update_count=-1", "/update_count"),
         ("update_count=x", "/update_count"),
         ("action_id=x", "/action_id"),
         ("ownership_role=", "/ownership_role"),
         ("item_id=x", "/item_id"),
-    ] {
-        route
-            .case(format!("400 VALIDATION_ERROR: {query}"), async {
-                faults(&from.get(&format!("/api/v1/event/fetch?{query}")).send().await, "VALIDATION_ERROR", &[place]);
-            })
-            .await;
-    }
+    ];
+    route.wrong_queries(&wrong, async |query| from.get(&format!("/api/v1/event/fetch?{query}")).send().await).await;
 }

@@ -2,7 +2,7 @@
 //! and what the client is told.
 
 use dpg_tests::log::{arrives, assert_same_story};
-use dpg_tests::network::{STUDENT, TUTOR, reference};
+use dpg_tests::network::{STUDENT, TUTOR, item_at, reference};
 use dpg_tests::peer::Reply;
 use dpg_tests::wait::eventually;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ pub async fn cases(suite: &mut Suite, world: &World) {
 
 async fn perform(suite: &mut Suite, world: &World) {
     let source = world.student().await;
-    let target = world.item_at(&world.foreign.url(), TUTOR);
+    let target = item_at(&world.foreign.url(), TUTOR);
     let mut route = suite.route("POST /api/v1/action/perform");
     route
         .case("201 from another make: exactly the six fields, action_name read as action_type", async {
@@ -55,7 +55,7 @@ async fn perform(suite: &mut Suite, world: &World) {
 
 async fn refused(suite: &mut Suite, world: &World) {
     let source = world.student().await;
-    let target = world.item_at(&world.foreign.url(), TUTOR);
+    let target = item_at(&world.foreign.url(), TUTOR);
     let mut route = suite.route("POST /api/v1/action/perform");
     let page = "<html>select * from secrets</html>";
     for (name, reply, status, code) in [
@@ -118,7 +118,7 @@ async fn refused(suite: &mut Suite, world: &World) {
     route
         .case("502 TARGET_INSTANCE_UNAVAILABLE: nobody listens", async {
             let dead = dead(world);
-            let answer = world.asha.perform(&source, &world.item_at(&dead, MENTOR)).send().await;
+            let answer = world.asha.perform(&source, &item_at(&dead, MENTOR)).send().await;
             answer.expect_error(502, "TARGET_INSTANCE_UNAVAILABLE");
         })
         .await;

@@ -1,6 +1,6 @@
 //! CONTRACT 1.9: one key, one effect, one answer.
 
-use dpg_tests::network::{STUDENT, TUTOR, student_state};
+use dpg_tests::network::{STUDENT, TUTOR, item_at, perform_from, student_state};
 use dpg_tests::peer::Reply;
 use dpg_tests::{Answer, Client};
 use serde_json::{Value, json};
@@ -135,7 +135,7 @@ async fn peers(suite: &mut Suite, world: &World) {
             let target = world.tutor().await;
             let key = Uuid::new_v4().to_string();
             let b = world.b.process.client();
-            let body = world.perform_from(&world.foreign.url(), &target);
+            let body = perform_from(&world.foreign.url(), &target);
             let first = b.post(path).json(&body).header("idempotency-key", &key).send().await.expect(201);
             let again = b.post(path).json(&body).header("idempotency-key", &key).send().await.expect(201);
             assert_eq!(again.body, first.body);
@@ -143,7 +143,7 @@ async fn peers(suite: &mut Suite, world: &World) {
             other["source_item_owner"] = json!("another");
             let reused = b.post(path).json(&other).header("idempotency-key", &key).send().await;
             reused.expect_error(422, "IDEMPOTENCY_KEY_REUSED");
-            let body = world.perform_from(&world.keyed.url(), &target);
+            let body = perform_from(&world.keyed.url(), &target);
             let mut how = world.keyed_key.signature();
             how.idempotency_key = Some(key);
             let elsewhere = world.keyed_key.post_with(world.b_url(), path, &body, how).await.expect(201);
@@ -153,7 +153,7 @@ async fn peers(suite: &mut Suite, world: &World) {
     route
         .case("network/action/update-status: the first answer again; another body is 422", async {
             let target = world.tutor().await;
-            let asked = world.perform_from(&world.keyed.url(), &target);
+            let asked = perform_from(&world.keyed.url(), &target);
             let made = world.keyed_key.post(world.b_url(), path, &asked).await.expect(201);
             let mut body = json!({"action_id": made.body["action_id"], "action_status": "cancelled", "source_item": asked["source_item"],
                 "source_item_owner": "somebody"});
@@ -176,7 +176,7 @@ async fn unknown(suite: &mut Suite, world: &World) {
     let mut route = suite.route("1.9 idempotency");
     let person = world.strict.sign_up("patient").await;
     let source = person.create_student("Patient").await;
-    let target = world.item_at(&world.foreign.url(), TUTOR);
+    let target = item_at(&world.foreign.url(), TUTOR);
     let key = Uuid::new_v4().to_string();
     let send = async || person.perform(&source, &target).header("idempotency-key", &key).send().await;
     route
@@ -225,7 +225,7 @@ async fn unknown(suite: &mut Suite, world: &World) {
     route
         .case("a refusal by the target is a known outcome and may be sent again", async {
             let key = Uuid::new_v4().to_string();
-            let (source, target) = (world.student().await, world.item_at(&world.foreign.url(), TUTOR));
+            let (source, target) = (world.student().await, item_at(&world.foreign.url(), TUTOR));
             world.foreign.answer(|_| Reply::json(400, &json!({"error": "INVALID_ACTION_REQUEST", "message": "no"})));
             let send = async || world.asha.perform(&source, &target).header("idempotency-key", &key).send().await;
             assert_eq!(send().await.status, 400);

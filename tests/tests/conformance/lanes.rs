@@ -1,7 +1,7 @@
 //! CONTRACT 4.14a, 4.23 and 4.24: batches between instances of our make, what a peer may ask about its lanes, and what an
 //! operator may do to them.
 
-use dpg_tests::network::{NETWORK, STUDENT, TUTOR};
+use dpg_tests::network::{NETWORK, STUDENT, TUTOR, perform_from};
 use dpg_tests::peer::Reply;
 use dpg_tests::wait::check;
 use dpg_tests::{Answer, eventually};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::shapes::{Is, faults, keys, page};
 use crate::suite::Suite;
-use crate::world::{ADMIN_KEY, World, courteous};
+use crate::world::{ADMIN_KEY, World, courteous, with};
 
 const BATCH: &str = "/api/v1/event/store/batch";
 const STATUS: &str = "/api/v1/peers/self/status";
@@ -119,27 +119,17 @@ async fn batches(suite: &mut Suite, world: &World) {
 async fn batch_refusals(suite: &mut Suite, world: &World) {
     let mut route = suite.route("POST /api/v1/event/store/batch");
     let good = batch(world, &Uuid::new_v4(), &[], &[]);
-    let changed = |key: &str, value: Value| {
-        let mut body = good.clone();
-        body[key] = value;
-        body
-    };
-    for (status, code, body) in [
-        (400, "INVALID_DESTINATION", changed("destination", json!(world.b_url()))),
-        (403, "PEER_IDENTITY_MISMATCH", changed("origin_instance_domain", json!(world.foreign.url()))),
-        (403, "PEER_IDENTITY_MISMATCH", changed("origin_instance_domain", json!(world.a_url()))),
-        (403, "PEER_NOT_REGISTERED", changed("origin_instance_domain", json!("http://evil.example"))),
+    let origin = "/origin_instance_domain";
+    for (name, status, code, place, value) in [
+        ("another instance", 400, "INVALID_DESTINATION", "/destination", json!(world.b_url())),
+        ("the origin is another peer", 403, "PEER_IDENTITY_MISMATCH", origin, json!(world.foreign.url())),
+        ("the origin is this instance", 403, "PEER_IDENTITY_MISMATCH", origin, json!(world.a_url())),
+        ("the origin is nobody", 403, "PEER_NOT_REGISTERED", origin, json!("http://evil.example")),
     ] {
         route
-            .case(
-                format!(
-                    "{status} {code}: {}",
-                    if code == "INVALID_DESTINATION" { "another instance".to_owned() } else { origin(world, &body) }
-                ),
-                async {
-                    send(world, &body).await.expect_error(status, code);
-                },
-            )
+            .case(format!("{status} {code}: {name}"), async {
+                send(world, &with(&good, place, value)).await.expect_error(status, code);
+            })
             .await;
     }
     route
@@ -148,33 +138,22 @@ async fn batch_refusals(suite: &mut Suite, world: &World) {
         })
         .await;
     let many: Vec<Value> = (1..=51).map(|seq| json!({"seq": seq, "event": {}})).collect();
-    for (key, value) in [
-        ("epoch", json!("x")),
-        ("network", json!("")),
-        ("destination", json!("nowhere")),
-        ("events", json!({})),
-        ("events", json!(many)),
-        ("withdrawn", json!(["x"])),
-    ] {
-        let shown: String = value.to_string().chars().take(12).collect();
-        route
-            .case(format!("400 VALIDATION_ERROR: {key} is {shown}"), async {
-                send(world, &changed(key, value.clone())).await.expect_error(400, "VALIDATION_ERROR");
-            })
-            .await;
-    }
+    let wrong = [
+        ("/epoch", json!("x")),
+        ("/network", json!("")),
+        ("/destination", json!("nowhere")),
+        ("/events", json!({})),
+        ("/events", json!(many)),
+        ("/withdrawn/0", json!("x")),
+    ];
+    let withdrawing = with(&good, "/withdrawn", json!([1]));
+    route.wrong_values(&withdrawing, &wrong, async |body| send(world, &body).await).await;
     route
         .case("413 PAYLOAD_TOO_LARGE over 256 KiB", async {
-            let body = changed("padding", json!("x".repeat(262_144)));
+            let body = with(&good, "/padding", json!("x".repeat(262_144)));
             send(world, &body).await.expect_error(413, "PAYLOAD_TOO_LARGE");
         })
         .await;
-}
-
-fn origin(world: &World, body: &Value) -> String {
-    let names = [(world.foreign.url(), "another peer"), (world.a_url().to_owned(), "this instance")];
-    let found = names.iter().find(|(url, _)| body["origin_instance_domain"] == json!(url));
-    format!("the origin is {}", found.map_or("nobody", |(_, name)| name))
 }
 
 async fn status(suite: &mut Suite, world: &World) {
@@ -290,7 +269,7 @@ async fn park(world: &World, count: usize) -> Vec<Value> {
     world.foreign.answer(|_| Reply::json(400, &json!({"error": "INVALID_EVENT_REQUEST", "message": "no"})));
     let mut actions = Vec::new();
     for _ in 0..count {
-        let body = world.perform_from(&world.foreign.url(), &world.tutor().await);
+        let body = perform_from(&world.foreign.url(), &world.tutor().await);
         let made = world.b.process.client().post("/api/v1/network/action/perform").json(&body).send().await.expect(201);
         actions.push(made.body["action_id"].clone());
     }

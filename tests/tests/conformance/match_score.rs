@@ -74,21 +74,14 @@ pub async fn cases(suite: &mut Suite, world: &World) {
             assert_eq!(answer.header("retry-after"), None);
         })
         .await;
-    for (place, value) in [
+    let wrong = [
         ("/itemA", json!(null)),
         ("/itemA/item_id", json!("x")),
         ("/itemB/item_latitude", json!("1")),
         ("/itemB/item_network", json!(5)),
         ("/itemB/item_instance_url", json!(5)),
-    ] {
-        route
-            .case(format!("400 VALIDATION_ERROR: {place} is {value}"), async {
-                let mut wrong = body.clone();
-                *wrong.pointer_mut(place).expect("a place") = value.clone();
-                faults(&world.asha.post(PATH).json(&wrong).send().await, "VALIDATION_ERROR", &[place]);
-            })
-            .await;
-    }
+    ];
+    route.wrong_values(&body, &wrong, async |wrong| world.asha.post(PATH).json(&wrong).send().await).await;
     for key in ["item_latitude", "item_longitude", "item_state", "item_schema_url"] {
         route
             .case(format!("400 VALIDATION_ERROR: {key} is required"), async {

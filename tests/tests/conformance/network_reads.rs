@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::shapes::{Is, faults, item, keys, page, total, unserved};
+use crate::signer::{Signature, Signer};
 use crate::suite::Suite;
-use crate::world::{LIBRARY, MENTOR, World, courteous};
+use crate::world::{LIBRARY, MENTOR, World, courteous, with};
 
 const COUNT: &str = "/api/v1/network/item/count_local";
 const FETCH: &str = "/api/v1/network/item/fetch_local";
@@ -19,6 +20,7 @@ pub async fn cases(suite: &mut Suite, world: &World) {
     partial(suite, world).await;
     count_local(suite, world).await;
     fetch_local(suite, world).await;
+    local_signatures(suite, world).await;
     world.foreign.answer(courteous);
 }
 
@@ -209,11 +211,9 @@ async fn count_local(suite: &mut Suite, world: &World) {
     let nobody = world.nobody();
     let owner = world.a.sign_up("counted").await;
     let city = Uuid::new_v4().simple().to_string();
-    let ask = async |change: Value| {
-        let mut body = json!({"item_network": NETWORK, "item_domain": STUDENT, "item_state": {"city": city}});
-        body.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());
-        nobody.post(COUNT).json(&body).send().await
-    };
+    let good = json!({"item_network": NETWORK, "item_domain": STUDENT, "item_state": {"city": city}});
+    let send = async |body: Value| nobody.post(COUNT).json(&body).send().await;
+    let ask = async |change: Value| send(over(&good, &change)).await;
     route
         .case("200 {count}: all owners' items of the pair here", async {
             for person in [&owner, &world.asha] {
@@ -243,19 +243,15 @@ async fn count_local(suite: &mut Suite, world: &World) {
             })
             .await;
     }
-    for (change, place) in [
-        (json!({"item_domain": ""}), "/item_domain"),
-        (json!({"item_id": "x"}), "/item_id"),
-        (json!({"item_state": "x"}), "/item_state"),
-        (json!({"item_latitude": 91, "item_longitude": 0, "radius_meters": 1}), "/item_latitude"),
-        (json!({"item_instance_url": "nowhere"}), "/item_instance_url"),
-    ] {
-        route
-            .case(format!("400 VALIDATION_ERROR: {change}"), async {
-                faults(&ask(change).await, "VALIDATION_ERROR", &[place]);
-            })
-            .await;
-    }
+    let wrong = [
+        ("/item_domain", json!("")),
+        ("/item_id", json!("x")),
+        ("/item_state", json!("x")),
+        ("/item_latitude", json!(91)),
+        ("/item_instance_url", json!("nowhere")),
+    ];
+    let near = over(&good, &json!({"item_latitude": 18.5, "item_longitude": 73.8, "radius_meters": 1}));
+    route.wrong_values(&near, &wrong, send).await;
     route
         .case("403 unserved", async {
             unserved(&ask(json!({"item_domain": TUTOR})).await, NETWORK, TUTOR, &[STUDENT]);
@@ -277,16 +273,9 @@ async fn fetch_local(suite: &mut Suite, world: &World) {
     let mut route = suite.route("POST /api/v1/network/item/fetch_local");
     let nobody = world.nobody();
     let city = Uuid::new_v4().simple().to_string();
-    let ask = async |change: Value| {
-        let mut body = json!({"item_network": NETWORK, "item_domain": STUDENT, "item_state": {"city": city}, "limit": 20, "offset": 0});
-        for (key, value) in change.as_object().expect("an object") {
-            match value {
-                Value::Null => drop(body.as_object_mut().expect("an object").remove(key)),
-                value => body[key] = value.clone(),
-            }
-        }
-        nobody.post(FETCH).json(&body).send().await
-    };
+    let good = json!({"item_network": NETWORK, "item_domain": STUDENT, "item_state": {"city": city}, "limit": 20});
+    let send = async |body: Value| nobody.post(FETCH).json(&body).send().await;
+    let ask = async |change: Value| send(over(&good, &change)).await;
     route
         .case("200: 4.5's shape, public state only, created_at descending, every key", async {
             let mut ids = Vec::new();
@@ -295,8 +284,10 @@ async fn fetch_local(suite: &mut Suite, world: &World) {
                 state["city"] = json!(city);
                 ids.insert(0, person.create(STUDENT, &state).send().await.expect(201).body["item_id"].clone());
             }
-            let answer =
-                ask(json!({"includePrivateState": true, "created_by": world.asha.id, "cache_ttl_seconds": 5})).await;
+            let answer = ask(
+                json!({"offset": 0, "includePrivateState": true, "created_by": world.asha.id, "cache_ttl_seconds": 5}),
+            )
+            .await;
             let rows = page(&answer, "items");
             rows.iter().for_each(item);
             assert_eq!(rows.iter().map(|row| row["item_id"].clone()).collect::<Vec<_>>(), ids);
@@ -305,42 +296,57 @@ async fn fetch_local(suite: &mut Suite, world: &World) {
         .await;
     route
         .case("offset, limit and cursor", async {
-            let first = ask(json!({"limit": 2})).await;
+            let first = ask(json!({"limit": 2, "offset": 0})).await;
             assert_eq!((page(&first, "items").len(), total(&first)), (2, 3));
             let rest = ask(json!({"limit": 2, "offset": 2})).await;
             let cursor = first.body["meta"]["next_cursor"].clone();
             assert!(cursor.is_string(), "{first}");
-            let walked = ask(json!({"limit": 2, "offset": null, "cursor": cursor})).await;
+            let walked = ask(json!({"limit": 2, "cursor": cursor})).await;
             assert_eq!(page(&walked, "items"), page(&rest, "items"));
             assert_eq!(walked.body["meta"]["next_cursor"], json!(null));
             faults(&ask(json!({"offset": 0, "cursor": cursor})).await, "VALIDATION_ERROR", &[]);
-            faults(&ask(json!({"offset": null, "cursor": "x"})).await, "VALIDATION_ERROR", &["/cursor"]);
+            faults(&ask(json!({"cursor": "x"})).await, "VALIDATION_ERROR", &["/cursor"]);
         })
         .await;
-    for (change, place) in [
-        (json!({"limit": "20"}), "/limit"),
-        (json!({"limit": null}), "/limit"),
-        (json!({"limit": 0}), "/limit"),
-        (json!({"limit": 101}), "/limit"),
-        (json!({"offset": "0"}), "/offset"),
-        (json!({"offset": -1}), "/offset"),
-        (json!({"offset": null}), "/offset"),
-    ] {
-        route
-            .case(format!("400 VALIDATION_ERROR: {change}"), async {
-                faults(&ask(change).await, "VALIDATION_ERROR", &[place]);
-            })
-            .await;
-    }
+    let wrong = [
+        ("/limit", json!("20")),
+        ("/limit", json!(0)),
+        ("/limit", json!(101)),
+        ("/limit", json!(null)),
+        ("/offset", json!("0")),
+        ("/offset", json!(-1)),
+        ("/offset", json!(null)),
+    ];
+    route.wrong_values(&with(&good, "/offset", json!(0)), &wrong, send).await;
+    route
+        .case("400 VALIDATION_ERROR: without limit, without offset or cursor", async {
+            faults(
+                &send(json!({"item_network": NETWORK, "item_domain": STUDENT, "offset": 0})).await,
+                "VALIDATION_ERROR",
+                &["/limit"],
+            );
+            faults(&send(good.clone()).await, "VALIDATION_ERROR", &["/offset"]);
+        })
+        .await;
     route
         .case("403 unserved", async {
-            unserved(&ask(json!({"item_domain": TUTOR})).await, NETWORK, TUTOR, &[STUDENT]);
+            let answer = ask(json!({"item_domain": TUTOR, "offset": 0})).await;
+            unserved(&answer, NETWORK, TUTOR, &[STUDENT]);
         })
         .await;
-    for (path, title) in
-        [(COUNT, "POST /api/v1/network/item/count_local"), (FETCH, "POST /api/v1/network/item/fetch_local")]
-    {
-        let mut route = suite.route(title);
+}
+
+/// A body with these keys too.
+fn over(body: &Value, more: &Value) -> Value {
+    let mut body = body.clone();
+    body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    body
+}
+
+/// What both routes make of a peer's signature.
+async fn local_signatures(suite: &mut Suite, world: &World) {
+    for path in [COUNT, FETCH] {
+        let mut route = suite.route(&format!("POST {path}"));
         let mut body = json!({"item_network": NETWORK, "item_domain": STUDENT, "limit": 20, "offset": 0});
         let strict = &world.strict.instance.url;
         route
@@ -352,21 +358,20 @@ async fn fetch_local(suite: &mut Suite, world: &World) {
             .await;
         route
             .case("permissive: a signature that is not valid is 401 PEER_SIGNATURE_INVALID", async {
-                let mut how = world.keyed_key.signature();
-                how.broken = true;
-                world
-                    .keyed_key
-                    .post_with(world.a_url(), path, &body, how)
-                    .await
-                    .expect_error(401, "PEER_SIGNATURE_INVALID");
-                let stranger = crate::signer::Signer::new("http://nowhere.example");
+                let broken = Signature { broken: true, ..world.keyed_key.signature() };
+                let answer = world.keyed_key.post_with(world.a_url(), path, &body, broken).await;
+                answer.expect_error(401, "PEER_SIGNATURE_INVALID");
+                let stranger = Signer::new("http://nowhere.example");
                 stranger.post(world.a_url(), path, &body).await.expect_error(401, "PEER_SIGNATURE_INVALID");
-                let mut again = world.keyed_key.signature();
-                again.nonce = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
-                let _first = world.keyed_key.post_with(world.a_url(), path, &body, again).await.expect(200);
-                let mut again = world.keyed_key.signature();
-                again.nonce = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
-                let _second = world.keyed_key.post_with(world.a_url(), path, &body, again).await.expect(200);
+            })
+            .await;
+        route
+            .case("permissive: a nonce that was seen before does not matter to a read", async {
+                for _ in 0..2 {
+                    let nonce = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
+                    let again = Signature { nonce, ..world.keyed_key.signature() };
+                    let _answer = world.keyed_key.post_with(world.a_url(), path, &body, again).await.expect(200);
+                }
             })
             .await;
         body["item_network"] = json!("elsewhere");

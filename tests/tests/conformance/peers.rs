@@ -1,6 +1,6 @@
 //! CONTRACT 2.5 and 2.6: signatures between peers, and what an instance asks of them.
 
-use dpg_tests::network::{NETWORK, STUDENT, TUTOR};
+use dpg_tests::network::{NETWORK, STUDENT, TUTOR, perform_from};
 use dpg_tests::{Client, Instance, Node, TestDatabase, port};
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ pub async fn cases(suite: &mut Suite, world: &World) {
     signatures(suite, world).await;
     permissive(suite, world).await;
     enforced(suite, world).await;
-    off(suite, world).await;
+    off(suite).await;
 }
 
 /// What a case makes wrong in a signature.
@@ -24,7 +24,7 @@ type Change = fn(&mut Signature);
 async fn signatures(suite: &mut Suite, world: &World) {
     let mut route = suite.route("2.5 peer signatures");
     let target = world.tutor().await;
-    let body = world.perform_from(&world.keyed.url(), &target);
+    let body = perform_from(&world.keyed.url(), &target);
     route
         .case("a signature made from the contract alone is accepted", async {
             let _made = world.keyed_key.post(world.b_url(), PERFORM, &body).await.expect(201);
@@ -110,7 +110,7 @@ async fn signatures(suite: &mut Suite, world: &World) {
     }
     route
         .case("403 PEER_IDENTITY_MISMATCH: a valid signature of somebody else", async {
-            let claimed = world.perform_from(&world.foreign.url(), &target);
+            let claimed = perform_from(&world.foreign.url(), &target);
             world.keyed_key.post(world.b_url(), PERFORM, &claimed).await.expect_error(403, "PEER_IDENTITY_MISMATCH");
         })
         .await;
@@ -122,9 +122,9 @@ async fn permissive(suite: &mut Suite, world: &World) {
     let b = world.b.process.client();
     route
         .case("permissive: unsigned from a peer with a key is 401, without one it is accepted", async {
-            let keyed = world.perform_from(&world.keyed.url(), &target);
+            let keyed = perform_from(&world.keyed.url(), &target);
             b.post(PERFORM).json(&keyed).send().await.expect_error(401, "PEER_SIGNATURE_REQUIRED");
-            let foreign = world.perform_from(&world.foreign.url(), &target);
+            let foreign = perform_from(&world.foreign.url(), &target);
             let _made = b.post(PERFORM).json(&foreign).send().await.expect(201);
             let event = world.event_from(&world.keyed.url(), &world.student().await);
             world.nobody().post(STORE).json(&event).send().await.expect_error(401, "PEER_SIGNATURE_REQUIRED");
@@ -153,13 +153,13 @@ async fn enforced(suite: &mut Suite, world: &World) {
                     .await
                     .expect_error(401, "PEER_SIGNATURE_REQUIRED");
             }
-            let foreign = world.perform_from(&world.foreign.url(), &target);
+            let foreign = perform_from(&world.foreign.url(), &target);
             strict.post(PERFORM).json(&foreign).send().await.expect_error(401, "PEER_SIGNATURE_REQUIRED");
         })
         .await;
     route
         .case("enforced: signed is accepted, and between our own instances all is signed", async {
-            let keyed = world.perform_from(&world.keyed.url(), &target);
+            let keyed = perform_from(&world.keyed.url(), &target);
             let _made = world.keyed_key.post(url, PERFORM, &keyed).await.expect(201);
             let source = world.student().await;
             let made = world.asha.perform(&source, &target).send().await.expect(201);
@@ -168,7 +168,7 @@ async fn enforced(suite: &mut Suite, world: &World) {
         .await;
     route
         .case("enforced: a broken signature is 401 PEER_SIGNATURE_INVALID", async {
-            let keyed = world.perform_from(&world.keyed.url(), &target);
+            let keyed = perform_from(&world.keyed.url(), &target);
             let mut how = world.keyed_key.signature();
             how.broken = true;
             world.keyed_key.post_with(url, PERFORM, &keyed, how).await.expect_error(401, "PEER_SIGNATURE_INVALID");
@@ -196,13 +196,13 @@ impl Trusting {
     }
 }
 
-async fn off(suite: &mut Suite, world: &World) {
+async fn off(suite: &mut Suite) {
     let mut route = suite.route("2.6 peer policy");
     let mut trusting = None;
     route.case("an instance with PEER_AUTH=off starts", async { trusting = Some(Trusting::start().await) }).await;
     let Some(trusting) = trusting else { return };
     let client: Client = trusting.node.process.client();
-    let body = world.perform_from(&trusting.peer.url, &trusting.target);
+    let body = perform_from(&trusting.peer.url, &trusting.target);
     route
         .case("off: unsigned, signed and wrongly signed writes are accepted", async {
             let made = client.post(PERFORM).json(&body).send().await.expect(201);

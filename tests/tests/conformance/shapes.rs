@@ -216,6 +216,15 @@ pub fn six_fields(value: &Value) {
     );
 }
 
+/// The four fields of CONTRACT 4.11.
+#[track_caller]
+pub fn four_fields(value: &Value) {
+    exactly(
+        value,
+        &[("action_id", Is::Id), ("action_type", Is::Text), ("action_status", Is::Text), ("update_count", Is::Count)],
+    );
+}
+
 /// A page (CONTRACT 1.7) of rows under `key`; gives the rows back.
 #[track_caller]
 pub fn page<'answer>(answer: &'answer Answer, key: &str) -> &'answer [Value] {

@@ -1,20 +1,16 @@
-//! Signs requests as CONTRACT 2.5 says, written from the contract alone and not with the code under test. Every part can
-//! be made wrong.
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! Signs what a case sends as the harness's signer does, and makes any part of it wrong that the case wants wrong.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dpg_tests::client::Request;
-use dpg_tests::{Answer, Client};
+use dpg_tests::signer::Unsigned;
+use dpg_tests::{Answer, Client, PeerKey};
 use reqwest::Method;
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 /// A peer's key pair under the URL that it is registered with.
 pub struct Signer {
-    seed: [u8; 32],
+    key: PeerKey,
     /// `keyid`.
     pub url: String,
 }
@@ -41,28 +37,24 @@ pub struct Signature {
     pub authority: Option<String>,
     /// Sent and covered when there is one.
     pub idempotency_key: Option<String>,
-    /// Whether the last bytes of the signature are turned.
+    /// Whether it is made with a key that nobody knows.
     pub broken: bool,
 }
 
 impl Signer {
     /// A new key.
     pub fn new(url: &str) -> Self {
-        Self { seed: rand::random(), url: url.to_owned() }
+        Self { key: PeerKey::make(), url: url.to_owned() }
     }
 
     /// For `PEER_PRIVATE_KEY`.
-    pub fn private(&self) -> String {
-        STANDARD.encode(self.seed)
+    pub fn private(&self) -> &str {
+        &self.key.private
     }
 
     /// For network.json.
-    pub fn public(&self) -> String {
-        format!("ed25519:{}", STANDARD.encode(self.pair().public_key().as_ref()))
-    }
-
-    fn pair(&self) -> Ed25519KeyPair {
-        Ed25519KeyPair::from_seed_unchecked(&self.seed).expect("32 bytes")
+    pub fn public(&self) -> &str {
+        &self.key.public
     }
 
     /// As every request is to be signed.
@@ -105,58 +97,31 @@ impl Signer {
         if how.idempotency_key.is_some() && !how.covered.contains(&"idempotency-key") {
             how.covered.push("idempotency-key");
         }
-        let digest = digest(how.digested.as_deref().unwrap_or(body));
-        let input = how.parameters();
-        let (bare, query) = path.split_once('?').unwrap_or((path, ""));
+        let unsigned = Unsigned {
+            method: method.as_str(),
+            path,
+            key: how.idempotency_key.as_deref(),
+            body: how.digested.as_deref().unwrap_or(body).as_bytes(),
+        };
+        let key = if how.broken { &PeerKey::make() } else { &self.key };
+        let signer = dpg_tests::Signer::new(&how.keyid, key);
         let own = to.split_once("://").map_or(to, |(_, authority)| authority);
-        let lines: Vec<String> = (how.covered.iter())
-            .map(|name| {
-                let value = match *name {
-                    "@method" => method.to_string(),
-                    "@authority" => how.authority.clone().unwrap_or_else(|| own.to_owned()),
-                    "@path" => bare.to_owned(),
-                    "@query" => format!("?{query}"),
-                    "content-digest" => digest.clone(),
-                    "idempotency-key" => how.idempotency_key.clone().unwrap_or_default(),
-                    other => panic!("no such component: {other}"),
-                };
-                format!("\"{name}\": {value}\n")
-            })
-            .collect();
-        let base = format!("{}\"@signature-params\": {input}", lines.concat());
-        let mut signature = self.pair().sign(base.as_bytes()).as_ref().to_vec();
-        if how.broken {
-            signature.iter_mut().for_each(|byte| *byte ^= 1);
-        }
+        let mut terms = signer.terms(how.authority.as_deref().unwrap_or(own), &unsigned);
+        terms.created += how.age;
+        terms.nonce = how.nonce;
+        terms.algorithm = how.algorithm.to_owned();
+        terms.tag = how.tag.to_owned();
+        terms.covered = how.covered;
+        let [digest, input, signature] = signer.sign(&unsigned, &terms);
         let request = Client::anonymous(to).request(method.clone(), path);
         let request = if method == Method::GET { request } else { request.raw("application/json", body) };
         let request = match &how.idempotency_key {
             Some(key) => request.header("idempotency-key", key),
             None => request,
         };
-        (request.header("content-digest", &digest))
-            .header("signature-input", &format!("{}={input}", how.label))
-            .header("signature", &format!("{}=:{}:", how.label, STANDARD.encode(signature)))
+        let labelled = |(name, value): (&'static str, String)| (name, value.replacen("dpg", how.label, 1));
+        [digest, labelled(input), labelled(signature)]
+            .iter()
+            .fold(request, |request, (name, value)| request.header(name, value))
     }
-}
-
-impl Signature {
-    fn parameters(&self) -> String {
-        let covered: Vec<String> = self.covered.iter().map(|name| format!("\"{name}\"")).collect();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-        let created = i64::try_from(now).expect("before the end of time") + self.age;
-        format!(
-            "({});created={created};nonce=\"{}\";keyid=\"{}\";alg=\"{}\";tag=\"{}\"",
-            covered.join(" "),
-            self.nonce,
-            self.keyid,
-            self.algorithm,
-            self.tag
-        )
-    }
-}
-
-/// RFC 9530.
-fn digest(text: &str) -> String {
-    format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(text.as_bytes())))
 }

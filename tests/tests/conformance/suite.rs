@@ -8,10 +8,14 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use dpg_tests::Answer;
 use dpg_tests::record::{Exchange, Tape};
 use futures_util::FutureExt as _;
+use serde_json::Value;
 
 use crate::rules;
+use crate::shapes::faults;
+use crate::world::with;
 
 /// No case takes this long; one that does hangs.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -157,6 +161,25 @@ impl Route<'_> {
         match outcome {
             Ok(()) => row.passed += 1,
             Err((reason, exchanges)) => self.suite.failures.push(Failure { case, reason, exchanges }),
+        }
+    }
+
+    /// A case for each value that does not fit at its place in a body that is good otherwise: 400 names the place.
+    pub async fn wrong_values(&mut self, good: &Value, wrong: &[(&str, Value)], send: impl AsyncFn(Value) -> Answer) {
+        for (place, value) in wrong {
+            let shown: String = value.to_string().chars().take(20).collect();
+            let case = async {
+                faults(&send(with(good, place, value.clone())).await, "VALIDATION_ERROR", &[place]);
+            };
+            self.case(format!("400 VALIDATION_ERROR: {place} is {shown}"), case).await;
+        }
+    }
+
+    /// A case for each query that does not fit: 400 names the parameter.
+    pub async fn wrong_queries(&mut self, wrong: &[(&str, &str)], send: impl AsyncFn(&str) -> Answer) {
+        for (query, place) in wrong {
+            let case = async { faults(&send(query).await, "VALIDATION_ERROR", &[place]) };
+            self.case(format!("400 VALIDATION_ERROR: {query}"), case).await;
         }
     }
 }

@@ -2,7 +2,7 @@
 //! peer's signature and waits for nothing long; scripted peers stand in for other makes, one with a key and one without;
 //! one registered instance is not there at all.
 
-use dpg_tests::network::{NETWORK, PROFILE, STUDENT, TUTOR, reference};
+use dpg_tests::network::{STUDENT, TUTOR, item_at, reference};
 use dpg_tests::peer::{Peer, Received, Reply};
 use dpg_tests::{Client, Contract, Instance, Node, TestDatabase, User, log, port};
 use serde_json::{Value, json};
@@ -76,7 +76,7 @@ impl World {
 
         let make = async |name: &str, domains: &[&str], url: &str, key: &Signer| {
             let instance = Instance::new(name, domains, url, TestDatabase::create().await, &contract);
-            instance.set("PEER_PRIVATE_KEY", &key.private()).set("ADMIN_KEY", ADMIN_KEY)
+            instance.set("PEER_PRIVATE_KEY", key.private()).set("ADMIN_KEY", ADMIN_KEY)
         };
         let a = make("instance-a", &[STUDENT], &a_url, &a_key).await;
         let a = a.set("MATCH_SCORE_PROVIDER", "dpg_scoring").set("DPG_SCORING_ENDPOINT", &scorer.url());
@@ -89,8 +89,7 @@ impl World {
             (Node::of(a, ports[0]).await, Node::of(b, ports[1]).await, Node::of(strict, ports[2]).await);
 
         let (asha, maya, ravi) = (a.sign_up("asha").await, a.sign_up("maya").await, b.sign_up("ravi").await);
-        let email = format!("{}@admin.example", Uuid::new_v4().simple());
-        let admin = Client::sign_in(&a_url, &email, json!({"createAdmin": true})).await;
+        let admin = a.sign_up_admin().await;
         let admin_key = admin.key(&admin.create_key().await);
         Self { a, b, strict, foreign, keyed, keyed_key, a_key, scorer, contract, asha, maya, ravi, admin, admin_key }
     }
@@ -129,25 +128,26 @@ impl World {
         action
     }
 
-    /// An item at a peer, as references name it.
-    pub fn item_at(&self, url: &str, domain: &str) -> Value {
-        json!({"item_network": NETWORK, "item_domain": domain, "item_type": PROFILE, "item_id": Uuid::new_v4(),
-               "item_instance_url": url})
-    }
-
-    /// A body of `network/action/perform` from a student at `url` to a tutor item of ours.
-    pub fn perform_from(&self, url: &str, target: &Value) -> Value {
-        json!({"action_type": "connect", "source_item": self.item_at(url, STUDENT), "target_item": reference(target),
-               "source_item_owner": "somebody", "requirements_snapshot": {"subject": "math"}})
-    }
-
     /// A body of `event/store` from a tutor at `origin` about a student item of ours.
     pub fn event_from(&self, origin: &str, source: &Value) -> Value {
         json!({"origin_instance_domain": origin, "action_type": "connect", "action_status": "created",
                "action_id": Uuid::new_v4(), "update_count": 0,
-               "source_item": reference(source), "target_item": self.item_at(origin, TUTOR),
+               "source_item": reference(source), "target_item": item_at(origin, TUTOR),
                "event_payload": {"subject": "math", "status": "created", "remark": "said"}})
     }
+}
+
+/// A body with one value changed or added.
+pub fn with(body: &Value, place: &str, value: Value) -> Value {
+    let mut body = body.clone();
+    match body.pointer_mut(place) {
+        Some(there) => *there = value,
+        None => {
+            let (parent, key) = place.rsplit_once('/').expect("a JSON Pointer");
+            body.pointer_mut(parent).expect("a place in the body")[key] = value;
+        }
+    }
+    body
 }
 
 /// The harness's contract with a lifecycle, an action between students, a dead domain and an empty one.

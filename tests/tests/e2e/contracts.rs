@@ -203,6 +203,10 @@ async fn a_source_that_was_never_reached_is_refused_and_one_that_was_is_not() {
 
     // A torn index hides nothing; without its document Postgres has the contract still, and another database has not.
     switch_off(&registry);
+    let looked = instance.run(&["contract"]).await;
+    let output = String::from_utf8_lossy(&looked.stdout).into_owned();
+    assert!(looked.status.success() && output.contains(NETWORK), "{output}");
+    assert!(output.contains(&format!("NOT CHECKED: {}{DOCUMENT}", registry.url())), "{output}");
     let own =
         std::fs::read_dir(cache.path()).expect("the directory").next().expect("one entry").expect("an entry").path();
     std::fs::write(own.join("index.json"), "{\"entries\":").expect("written");

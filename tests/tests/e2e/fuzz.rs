@@ -42,7 +42,7 @@ impl Callers {
     async fn of(node: &Node) -> Self {
         let base = node.process.url();
         let (asha, ravi) = (node.sign_up("asha").await, node.sign_up("ravi").await);
-        let admin = Client::sign_in(&base, "root@admin.example", json!({"name": "root", "createAdmin": true})).await;
+        let admin = node.sign_up_admin().await;
         let (user_key, admin_key) = (asha.create_key().await, admin.create_key().await);
         let stranger = Client::anonymous(&base);
         let leaving = node.sign_up("leaving").await;

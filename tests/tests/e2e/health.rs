@@ -1,22 +1,25 @@
 //! Health tells the truth about the database, and a process lives through its absence.
 
-use std::time::Duration;
-
+use dpg_tests::log::SOON;
 use dpg_tests::network::{STUDENT, TUTOR, tutor_state};
 use dpg_tests::wait::check;
 use dpg_tests::{Cluster, Contract, Instance, Node, eventually, port};
 use serde_json::json;
 
-const SOON: Duration = Duration::from_secs(60);
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_process_without_its_database_is_alive_and_not_ready() {
+/// An instance whose database a test can take away.
+async fn on_a_cluster() -> (Cluster, Node) {
     let cluster = Cluster::start().await;
     let port = port::free();
     let url = port::url(port);
     let contract = Contract::new().instance(STUDENT, &url).instance(TUTOR, &url);
     let instance = Instance::new("both", &[STUDENT, TUTOR], &url, cluster.database().await, &contract);
     let node = Node::of(instance, port).await;
+    (cluster, node)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_without_its_database_is_alive_and_not_ready() {
+    let (cluster, node) = on_a_cluster().await;
     let ravi = node.sign_up("ravi").await;
     let client = node.process.client();
     let ready = client.get("/health/ready").send().await.expect(200);
@@ -54,4 +57,24 @@ async fn a_process_without_its_database_is_alive_and_not_ready() {
         .await;
     }
     node.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_told_when_it_begins_and_when_it_is_over_and_rarely_in_between() {
+    let (cluster, node) = on_a_cluster().await;
+    let told = |line: &str| node.instance.logs().matches(line).count();
+    cluster.stop_immediately();
+    eventually("the mirror has tried many times", SOON, || async {
+        let faults = node.process.metric("dpg_mirror_faults_total", &["database"]).await;
+        check(faults >= Some(24.0), format!("{faults:?}"))
+    })
+    .await;
+    for line in ["the mirror could not reach its own database", "the networks could not be listed"] {
+        let told = told(line);
+        assert!((1..=6).contains(&told), "{line}: {told} times");
+    }
+    cluster.resume().await;
+    for line in ["the mirror reaches its own database again", "the networks can be listed again"] {
+        eventually(line, SOON, || async { check(told(line) == 1, told(line)) }).await;
+    }
 }

@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dpg_tests::log::SOON;
-use dpg_tests::network::{CONNECT, NETWORK, PROFILE, STUDENT, TUTOR, reference};
+use dpg_tests::network::{STUDENT, TUTOR, perform_from};
 use dpg_tests::peer::{Peer, Reply};
 use dpg_tests::wait::check;
 use dpg_tests::{Contract, Fault, Instance, Node, Proxy, TestDatabase, User, eventually, port};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 const HEALTHY: usize = 7;
 /// What the last three do.
@@ -76,10 +75,7 @@ impl Ten {
 
     /// A peer performs an action, which is contact too.
     async fn perform(&self, student: &str) -> String {
-        let source = json!({"item_network": NETWORK, "item_domain": STUDENT, "item_type": PROFILE,
-                            "item_id": Uuid::new_v4(), "item_instance_url": student});
-        let body = json!({"action_type": CONNECT, "source_item": source, "target_item": reference(&self.target),
-                          "source_item_owner": "asha-there", "requirements_snapshot": {"subject": "math"}});
+        let body = perform_from(student, &self.target);
         let answer = self.node.process.client().post("/api/v1/network/action/perform").json(&body).send().await;
         answer.expect(201).text_at("action_id")
     }

@@ -3,9 +3,8 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
-use dpg_tests::log::{arrives, assert_same_story, verify};
+use dpg_tests::log::{SOON, arrives, assert_same_story, verify};
 use dpg_tests::network::{TUTOR, tutor_state};
 use dpg_tests::pair::{Node, PairOptions, Scene};
 use dpg_tests::wait::check;
@@ -93,7 +92,7 @@ async fn round(ravi: &User, actions: &[String], told: &Acknowledged, kill: impl 
     let writers = (0..ITEM_WRITERS).map(|_| None).chain(actions.iter().cloned().map(Some));
     let writers = join_all(writers.map(|action| write(ravi.clone(), action, told, &stop)));
     let killer = async {
-        eventually("enough writes before the kill", Duration::from_secs(60), || async {
+        eventually("enough writes before the kill", SOON, || async {
             let count = told.count.load(Ordering::SeqCst);
             check(count >= until, format!("{count} of {until}"))
         })

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use dpg_tests::log::SOON;
 use dpg_tests::network::{TUTOR, tutor_state};
 use dpg_tests::wait::check;
 use dpg_tests::{Node, Process, eventually};
@@ -76,7 +77,7 @@ async fn what_waits_for_a_commit_shares_the_next_one() {
         (commands, counted(&node.process, "dpg_append_batches_total", &[]).await)
     };
     // How many of them have come in when the head is let go is up to the machine, so there is more than one try.
-    eventually("writes share commits", Duration::from_secs(60), || async {
+    eventually("writes share commits", SOON, || async {
         let (commands_before, batches_before) = counts().await;
         let mut holder = node.instance.database.client().await;
         let holding = holder.transaction().await.expect("a transaction");

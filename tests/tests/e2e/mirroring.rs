@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dpg_tests::log::{arrives, assert_same_story};
+use dpg_tests::log::{SOON, arrives, assert_same_story};
 use dpg_tests::network::NETWORK;
 use dpg_tests::pair::{PairOptions, Scene};
 use dpg_tests::{Fault, Pair};
@@ -79,13 +79,13 @@ async fn lost_answers_make_no_second_event() {
     line.set(Fault::CutAnswer(0)).await;
     let before = line.accepted();
     ten_changes(&scene).await;
-    dpg_tests::eventually("deliveries whose answer is lost", Duration::from_secs(60), || async {
+    dpg_tests::eventually("deliveries whose answer is lost", SOON, || async {
         dpg_tests::wait::check(line.accepted() >= before + 3, line.accepted())
     })
     .await;
     line.set(Fault::CutAnswer(40)).await;
     let before = line.accepted();
-    dpg_tests::eventually("a delivery whose answer is cut", Duration::from_secs(60), || async {
+    dpg_tests::eventually("a delivery whose answer is cut", SOON, || async {
         dpg_tests::wait::check(line.accepted() > before, line.accepted())
     })
     .await;

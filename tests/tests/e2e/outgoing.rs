@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dpg_tests::log::SOON;
-use dpg_tests::network::{CONNECT, NETWORK, PROFILE, STUDENT, TUTOR, reference, student_state, tutor_state};
+use dpg_tests::network::{NETWORK, STUDENT, TUTOR, item_at, perform_from, student_state, tutor_state};
 use dpg_tests::wait::check;
 use dpg_tests::{Answer, Client, Contract, Instance, Node, TestDatabase, eventually, port};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use uuid::Uuid;
 
 /// Counts who calls it, and then never stops answering, in single bytes or in large pieces.
 struct Listener {
@@ -83,18 +82,10 @@ impl Production {
 
     /// An item there performs on one of ours, so that events are owed to that instance.
     async fn owe(&self, url: &str) {
-        let body = json!({
-            "action_type": CONNECT, "source_item": item_at(url, STUDENT), "target_item": reference(&self.target),
-            "source_item_owner": "somebody-there", "requirements_snapshot": {"subject": "math"}
-        });
+        let body = perform_from(url, &self.target);
         let client = self.node.process.client();
         let _performed = client.post("/api/v1/network/action/perform").json(&body).send().await.expect(201);
     }
-}
-
-fn item_at(url: &str, domain: &str) -> Value {
-    json!({"item_network": NETWORK, "item_domain": domain, "item_type": PROFILE, "item_id": Uuid::new_v4(),
-           "item_instance_url": url})
 }
 
 /// Ways to write this machine and its surroundings. The first ones lead to the listener if they are let out.

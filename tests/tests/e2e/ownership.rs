@@ -14,9 +14,7 @@ async fn nobody_performs_with_anothers_item() {
     let maya = pair.student.sign_up("maya").await;
     let refused = maya.perform(&scene.source, &scene.target).send().await;
     refused.expect_error(403, "SOURCE_ITEM_NOT_OWNED");
-    let admin_url = pair.student.process.url();
-    let email = format!("{}@admin.example", Uuid::new_v4().simple());
-    let admin = Client::sign_in(&admin_url, &email, json!({"createAdmin": true})).await;
+    let admin = pair.student.sign_up_admin().await;
     let refused = admin.perform(&scene.source, &scene.target).send().await;
     refused.expect_error(403, "SOURCE_ITEM_NOT_OWNED");
     let absent = json!({"item_network": NETWORK, "item_domain": STUDENT, "item_type": "profile_1.0",
@@ -33,8 +31,7 @@ async fn nobody_sets_a_status_that_is_not_theirs_to_set() {
     let node = Node::both().await;
     let scene = Scene::of(&node, &node).await;
     let maya = node.sign_up("maya").await;
-    let email = format!("{}@admin.example", Uuid::new_v4().simple());
-    let admin = Client::sign_in(&node.process.url(), &email, json!({"createAdmin": true})).await;
+    let admin = node.sign_up_admin().await;
     for stranger in [&maya, &admin] {
         stranger.update_status(&scene.action, "accepted").send().await.expect_error(403, "TARGET_ITEM_NOT_OWNED");
         stranger.update_status(&scene.action, "cancelled").send().await.expect_error(403, "TARGET_ITEM_NOT_OWNED");
@@ -80,8 +77,7 @@ async fn another_users_item_is_as_if_it_were_not_there() {
     assert_eq!(read.body["items"], json!([item]), "the item is as it was");
 
     // An admin may change it, may not delete it, and reads only what is its own.
-    let email = format!("{}@admin.example", Uuid::new_v4().simple());
-    let admin = Client::sign_in(&node.process.url(), &email, json!({"createAdmin": true})).await;
+    let admin = node.sign_up_admin().await;
     admin.delete(&path).send().await.expect_error(404, "ITEM_NOT_FOUND_OR_FORBIDDEN");
     let patched = admin.patch(&path).json(&change).send().await.expect(200);
     assert_eq!(patched.body["item"]["created_by"], json!(asha.id), "the owner stays");
@@ -222,8 +218,7 @@ async fn created_by_is_for_admin_keys_alone() {
     };
     let create = |client: &Client, created_by: &str| client.post("/api/v1/item/create").json(&body(json!(created_by)));
     create(&asha, &asha.id).send().await.expect_error(403, "FORBIDDEN_CREATED_BY");
-    let email = format!("{}@admin.example", Uuid::new_v4().simple());
-    let admin = Client::sign_in(&node.process.url(), &email, json!({"createAdmin": true})).await;
+    let admin = node.sign_up_admin().await;
     create(&admin, &asha.id).send().await.expect_error(403, "FORBIDDEN_CREATED_BY");
     let key = admin.key(&admin.create_key().await);
     key.create(STUDENT, &json!({"name": "Asha"})).send().await.expect_error(400, "CREATED_BY_REQUIRED");

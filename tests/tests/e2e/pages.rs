@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use dpg_tests::log::SOON;
 use dpg_tests::network::{NETWORK, PROFILE, STUDENT, TUTOR, student_state};
 use dpg_tests::pair::Node;
 use dpg_tests::wait::check;
@@ -46,7 +46,7 @@ impl Spread {
 
 /// Waits until a process has found its Redis.
 pub(crate) async fn uses_redis(process: &Process) {
-    eventually("Redis is in use", Duration::from_secs(60), || async {
+    eventually("Redis is in use", SOON, || async {
         let in_use = process.metric("dpg_redis_in_use", &[]).await;
         check(in_use == Some(1.0), format!("dpg_redis_in_use {in_use:?}"))
     })
@@ -156,7 +156,7 @@ async fn rubbish_in_redis_is_a_miss() {
     // A query whose page lies in Redis, alone, with its key and value. On a busy machine Redis may be left alone just then.
     let page = async |name: &str| {
         let limit = AtomicUsize::new(0);
-        eventually("a page lies in Redis", Duration::from_secs(60), || async {
+        eventually("a page lies in Redis", SOON, || async {
             let query = format!("item_state[name]={name}&limit={}", 1 + limit.fetch_add(1, Ordering::SeqCst) % 100);
             let _page = first.items(TUTOR, &query).send().await.expect(200);
             let mut stored = redis.client().await;

@@ -1,28 +1,25 @@
 //! A source's instance that answers its events with anything but an answer: nothing is lost, nothing is parked, and
 //! delivery goes on by itself once the peer is well and makes contact.
 
-use std::time::Duration;
-
 use dpg_tests::log::SOON;
-use dpg_tests::network::{CONNECT, NETWORK, PROFILE, STUDENT, TUTOR, reference};
+use dpg_tests::network::{STUDENT, TUTOR, perform_from};
 use dpg_tests::peer::{Peer, Received, Reply};
 use dpg_tests::wait::check;
 use dpg_tests::{Contract, Instance, Node, TestDatabase, User, eventually, port};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-const STORE: &str = "/api/v1/event/store";
+pub(crate) const STORE: &str = "/api/v1/event/store";
 
 /// A tutor instance of ours whose students live at a scripted peer of another make.
-struct Served {
-    node: Node,
-    peer: Peer,
+pub(crate) struct Served {
+    pub(crate) node: Node,
+    pub(crate) peer: Peer,
     ravi: User,
     target: Value,
 }
 
 impl Served {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let peer = Peer::start(taken).await;
         let port = port::free();
         let url = port::url(port);
@@ -35,18 +32,14 @@ impl Served {
     }
 
     /// The peer performs an action, which is contact too.
-    async fn performed(&self) -> String {
-        let source = json!({"item_network": NETWORK, "item_domain": STUDENT, "item_type": PROFILE,
-                            "item_id": Uuid::new_v4(), "item_instance_url": self.peer.url()});
-        let body = json!({"action_type": CONNECT, "source_item": source, "target_item": reference(&self.target),
-                          "source_item_owner": "asha-there", "requirements_snapshot": {"subject": "math"}});
+    pub(crate) async fn performed(&self) -> String {
+        let body = perform_from(&self.peer.url(), &self.target);
         let answer = self.node.process.client().post("/api/v1/network/action/perform").json(&body).send().await;
         answer.expect(201).text_at("action_id")
     }
 
     async fn change(&self, action: &str, status: &str) {
-        let body = json!({"action_id": action, "action_status": status});
-        let _changed = self.ravi.post("/api/v1/action/update-status").json(&body).send().await.expect(200);
+        let _changed = self.ravi.update_status(action, status).send().await.expect(200);
     }
 
     /// Events of an action that the peer has been sent, as (count, status), without immediate repetitions.
@@ -63,7 +56,7 @@ impl Served {
     }
 
     /// State, unsettled events and parked events of the one lane.
-    async fn lane(&self) -> (String, i64, i64) {
+    pub(crate) async fn lane(&self) -> (String, i64, i64) {
         let client = self.node.instance.database.client().await;
         let query = "select l.state, h.seq - l.acknowledged_seq,
                             (select count(*) from parked_events where resolution is null)
@@ -72,7 +65,7 @@ impl Served {
         (row.get(0), row.get(1), row.get(2))
     }
 
-    async fn lane_is(&self, state: &str, waiting: i64, parked: i64) {
+    pub(crate) async fn lane_is(&self, state: &str, waiting: i64, parked: i64) {
         eventually(&format!("the lane is {state}, {waiting} waiting, {parked} parked"), SOON, || async {
             let lane = self.lane().await;
             check((lane.0.as_str(), lane.1, lane.2) == (state, waiting, parked), format!("{lane:?}"))
@@ -82,7 +75,7 @@ impl Served {
 }
 
 /// As existing peers answer.
-fn taken(_: &Received) -> Reply {
+pub(crate) fn taken(_: &Received) -> Reply {
     Reply::json(201, &json!({"event_id": null}))
 }
 
@@ -130,7 +123,7 @@ async fn an_event_that_the_application_refuses_is_parked_and_the_lane_goes_on() 
     served.lane_is("ready", 0, 1).await;
     assert_eq!(served.sent(&action).len(), 3);
     let metric = || served.node.process.metric("dpg_mirror_parked", &[]);
-    eventually("the operator sees it", Duration::from_secs(60), || async {
+    eventually("the operator sees it", SOON, || async {
         let parked = metric().await;
         check(parked == Some(1.0), format!("{parked:?}"))
     })

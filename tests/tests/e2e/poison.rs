@@ -2,13 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use std::time::Duration;
-
 use dpg_eventstore::{
     AppendError, AppendOptions, Appended, Appender, Command, Database, EventType, Metadata, NewEvent, SessionOptions,
     Wake, metrics::Metrics, migrate, partitions,
 };
-use dpg_tests::log::{head, projected};
+use dpg_tests::log::{SOON, head, projected};
 use dpg_tests::network::{NETWORK, PROFILE, STUDENT, TUTOR, student_state, tutor_state};
 use dpg_tests::wait::check;
 use dpg_tests::{Node, TestDatabase, eventually};
@@ -16,8 +14,6 @@ use futures_util::future::join_all;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-const SOON: Duration = Duration::from_secs(30);
 
 fn appender(database: &TestDatabase) -> (Database, Appender) {
     let opened = Database::open(&database.url(), &SessionOptions::new("dpg tests", 4)).expect("a database URL");

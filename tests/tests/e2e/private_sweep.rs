@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use dpg_tests::log::{arrives, projected};
-use dpg_tests::network::{CONNECT, NETWORK, PROFILE, STUDENT, TUTOR, reference};
+use dpg_tests::network::{CONNECT, NETWORK, PROFILE, STUDENT, TUTOR, item_at, perform_from, reference};
 use dpg_tests::peer::Peer;
 use dpg_tests::record::{Exchange, Tape};
 use dpg_tests::{Client, Contract, Instance, Node, TestDatabase, User, port};
@@ -47,8 +47,7 @@ impl Sweep {
         let a = start("instance-a", STUDENT, &a_url, a_port).await;
         let b = start("instance-b", TUTOR, &b_url, b_port).await;
         let (asha, maya, ravi) = (a.sign_up("asha").await, a.sign_up("maya").await, b.sign_up("ravi").await);
-        let email = format!("{}@admin.example", Uuid::new_v4().simple());
-        let admin = Client::sign_in(&a_url, &email, json!({"createAdmin": true})).await;
+        let admin = a.sign_up_admin().await;
         let admin_key = admin.key(&admin.create_key().await);
         let mark = |kind: &str| format!("{kind}{}", Uuid::new_v4().simple());
         let (secret, given, public) = (mark("secret"), mark("given"), mark("public"));
@@ -133,8 +132,7 @@ async fn a_marker_in_every_private_field_is_seen_by_its_owner_alone() {
 async fn act(sweep: &Sweep, source: &Value, target: &Value) -> Vec<String> {
     // Nothing private of Maya's, so that what she is told can be searched whole.
     let local = sweep.maya.create(STUDENT, &json!({"name": "Maya"})).send().await.expect(201).body;
-    let abroad = json!({"item_network": NETWORK, "item_domain": TUTOR, "item_type": PROFILE, "item_id": Uuid::new_v4(),
-                        "item_instance_url": sweep.foreign.url()});
+    let abroad = item_at(&sweep.foreign.url(), TUTOR);
     let mut actions = Vec::new();
     for target in [&local, target, &abroad] {
         let key = Uuid::new_v4().to_string();
@@ -150,10 +148,7 @@ async fn act(sweep: &Sweep, source: &Value, target: &Value) -> Vec<String> {
     let _answered = sweep.ravi.update_status(&actions[1], "completed").send().await.expect(200);
     arrives(&sweep.asha, &actions[1], 1).await;
     // Someone abroad asks Ravi; the foreign peer is told what happens to it.
-    let mut from_abroad = abroad.clone();
-    from_abroad["item_domain"] = json!(STUDENT);
-    let asked = json!({"action_type": CONNECT, "source_item": from_abroad, "target_item": reference(target),
-                       "source_item_owner": "somebody", "requirements_snapshot": {"subject": "math"}});
+    let asked = perform_from(&sweep.foreign.url(), target);
     let asked = sweep.b.process.client().post("/api/v1/network/action/perform").json(&asked).send().await.expect(201);
     let action = asked.text_at("action_id");
     let _answered = sweep.ravi.update_status(&action, "accepted").send().await.expect(200);

@@ -1,8 +1,8 @@
 //! Redis is a page store and no more: absent, killed, hung or back, nobody meets an error or a wait that lasts.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
+use dpg_tests::log::SOON;
 use dpg_tests::network::TUTOR;
 use dpg_tests::pair::Node;
 use dpg_tests::wait::check;
@@ -11,8 +11,6 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::pages::{create_plain, uses_redis};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Readers and writers who go on until they are told to stop.
 struct Load {
@@ -52,7 +50,7 @@ impl Load {
     /// Waits until many more have been served.
     async fn goes_on(&self, what: &str) {
         let (reads, writes) = (self.reads.load(Ordering::SeqCst), self.writes.load(Ordering::SeqCst));
-        eventually(what, PATIENCE, || async {
+        eventually(what, SOON, || async {
             let (read, written) =
                 (self.reads.load(Ordering::SeqCst) - reads, self.writes.load(Ordering::SeqCst) - writes);
             check(read >= 60 && written >= 10, format!("{read} reads, {written} writes"))
@@ -62,7 +60,7 @@ impl Load {
 }
 
 async fn in_use(process: &Process, expected: f64) {
-    eventually("the breaker's state", PATIENCE, || async {
+    eventually("the breaker's state", SOON, || async {
         let found = process.metric("dpg_redis_in_use", &[]).await;
         check(found == Some(expected), format!("{found:?}"))
     })
@@ -76,7 +74,7 @@ async fn redis_is_ok(process: &Process) -> Value {
 
 /// What one process has made, the other finds.
 async fn pages_are_shared(maker: &Client, finder: &Client) {
-    eventually("a page of one process is a hit in the other", PATIENCE, || async {
+    eventually("a page of one process is a hit in the other", SOON, || async {
         create_plain(maker, "shared").await;
         let made = maker.items(TUTOR, "limit=5").send().await.expect(200);
         let found = finder.items(TUTOR, "limit=5").send().await.expect(200);

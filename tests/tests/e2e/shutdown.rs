@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use dpg_tests::log::SOON;
 use dpg_tests::network::{NETWORK, PROFILE, TUTOR, tutor_state};
 use dpg_tests::wait::check;
 use dpg_tests::{Answer, Node, User, eventually};
@@ -10,8 +11,6 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// Waits until a session of this database waits for a lock, which is an append that waits for the head.
 async fn an_append_waits(client: &tokio_postgres::Client) {

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use dpg_tests::network::{CONNECT, NETWORK, PROFILE, STUDENT, TUTOR, reference};
+use dpg_tests::log::SOON;
+use dpg_tests::network::{CONNECT, STUDENT, TUTOR, item_at, reference};
 use dpg_tests::pair::PairOptions;
 use dpg_tests::peer::{Peer, Reply};
 use dpg_tests::wait::check;
@@ -10,7 +11,7 @@ use dpg_tests::{Answer, Contract, Fault, Instance, Node, Pair, TestDatabase, Use
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-const SOON: Duration = Duration::from_secs(60);
+use crate::peer_faults::{STORE, Served, taken};
 
 /// A student instance of ours whose tutors live at a scripted peer.
 pub(crate) struct Abroad {
@@ -35,8 +36,7 @@ impl Abroad {
         let node = Node::of(settings(instance), port).await;
         let asha = node.sign_up("asha").await;
         let source = asha.create_student("Asha").await;
-        let target = json!({"item_network": NETWORK, "item_domain": TUTOR, "item_type": PROFILE,
-                            "item_id": Uuid::new_v4(), "item_instance_url": peer.url()});
+        let target = item_at(&peer.url(), TUTOR);
         Self { node, peer, asha, source, target, other }
     }
 
@@ -251,56 +251,32 @@ async fn an_unregistered_instance_plants_no_action() {
     assert_eq!(ravi.action(&stored.text_at("action_id")).await.expect("it")["ownership_roles"], json!(["received"]));
 }
 
-/// Trap 35: what is no answer of the application delivers nothing and parks nothing.
+/// Trap 35: what is no answer of the application delivers nothing and parks nothing, and the event is tried again by
+/// itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_peers_application_ends_a_delivery() {
-    let peer = Peer::start(|_| Reply::html(200, "<html>welcome</html>")).await;
-    let port = port::free();
-    let url = port::url(port);
-    let contract = Contract::new().instance(STUDENT, &peer.url()).instance(TUTOR, &url);
-    let instance = Instance::new("tutor", &[TUTOR], &url, TestDatabase::create().await, &contract);
-    let node = Node::of(instance, port).await;
-    let ravi = node.sign_up("ravi").await;
-    let target = ravi.create_tutor("Ravi").await;
-    let source = json!({"item_network": NETWORK, "item_domain": STUDENT, "item_type": PROFILE,
-                        "item_id": Uuid::new_v4(), "item_instance_url": peer.url()});
-    let body = json!({"action_type": CONNECT, "source_item": source, "target_item": reference(&target),
-                      "source_item_owner": "asha-there", "requirements_snapshot": {"subject": "math"}});
-    let client = node.process.client();
-    let performed = client.post("/api/v1/network/action/perform").json(&body).send().await.expect(201);
-    let action = performed.text_at("action_id");
-
-    let elsewhere = peer.url();
-    let moved = Reply { status: 302, headers: vec![("location", format!("{elsewhere}/x"))], body: String::new() };
+    let served = Served::start().await;
+    let tries = || served.peer.received(STORE).len();
+    served.peer.answer(|_| Reply::html(200, "<html>welcome</html>"));
+    let action = served.performed().await;
+    let moved = Reply { headers: vec![("location", format!("{}/x", served.peer.url()))], ..Reply::html(302, "") };
     for reply in [Reply::html(200, "<html>welcome</html>"), moved, Reply::html(404, "<html>gateway</html>")] {
-        let before = peer.received("/api/v1/event/store").len();
-        peer.answer(move |_| reply.clone());
-        eventually("the next try", SOON, || async {
-            let tries = peer.received("/api/v1/event/store").len();
-            check(tries > before, tries)
-        })
-        .await;
+        let before = tries();
+        served.peer.answer(move |_| reply.clone());
+        eventually("the next try", SOON, || async { check(tries() > before, tries()) }).await;
     }
-    let database = node.instance.database.client().await;
-    let parked: i64 = database.query_one("select count(*) from parked_events", &[]).await.expect("parked").get(0);
-    assert_eq!(parked, 0, "a page was taken for the application's word");
-    let done: i64 = database.query_one("select acknowledged_seq from lanes", &[]).await.expect("the lane").get(0);
-    assert_eq!(done, 0, "a page was taken for a delivery");
+    let (_, waiting, parked) = served.lane().await;
+    assert_eq!((waiting, parked), (1, 0), "a page was taken for the application's word");
 
-    // An existing peer's answer to a duplicate counts.
-    peer.answer(|_| Reply::json(201, &json!({"event_id": null})));
-    eventually("the event is delivered", SOON, || async {
-        let row = database.query_one("select acknowledged_seq from lanes", &[]).await.expect("the lane");
-        check(row.get::<_, i64>(0) == 1, "not yet")
-    })
-    .await;
-    let sent = peer.received("/api/v1/event/store").pop().expect("a delivery");
+    served.peer.answer(taken);
+    served.lane_is("ready", 0, 0).await;
+    let sent = served.peer.received(STORE).pop().expect("a delivery");
     assert_eq!(sent.body["action_id"], json!(action));
-    assert_eq!(sent.body["origin_instance_domain"], json!(node.instance.url));
+    assert_eq!(sent.body["origin_instance_domain"], json!(served.node.instance.url));
     assert_eq!(sent.body["update_count"], json!(0));
     assert!(sent.body.get("remarks").is_none(), "remarks are left out when null: {}", sent.body);
     assert_eq!(sent.body["event_payload"]["subject"], json!("math"));
-    node.verify().await;
+    served.node.verify().await;
 }
 
 /// A peer of another make has no route for what a source's owner wants to change (CONTRACT 4.11, 4.12).

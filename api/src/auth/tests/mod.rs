@@ -8,7 +8,6 @@ mod sessions;
 mod sign_in;
 
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,10 +17,9 @@ use actix_web::middleware::from_fn;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::{App, web};
 use dpg_eventstore::{Client, Database, SessionOptions};
-use futures_util::FutureExt;
+use dpg_tests::TestDatabase;
 use serde_json::{Value, json};
 use url::Url;
-use uuid::Uuid;
 
 use super::delivery::{CodeDelivery, Recipient};
 use super::{AuthOptions, Authenticator};
@@ -76,7 +74,7 @@ impl Answer {
 
 /// An instance's authentication with a database of its own.
 pub(crate) struct Bench {
-    url: String,
+    home: TestDatabase,
     pub(crate) database: Database,
     auth: web::Data<Authenticator>,
     mailbox: Arc<Mailbox>,
@@ -87,10 +85,6 @@ fn open(url: &str, connections: usize) -> Database {
     let wait = Duration::from_secs(60);
     let options = SessionOptions { wait, statement_timeout: wait, ..SessionOptions::new("dpg test", connections) };
     Database::open(url, &options).unwrap()
-}
-
-fn admin_url() -> String {
-    std::env::var("DPG_TEST_POSTGRES").expect("DPG_TEST_POSTGRES names no Postgres: run the tests with `make test`")
 }
 
 pub(super) fn options(mailbox: &Arc<Mailbox>) -> AuthOptions {
@@ -111,24 +105,14 @@ pub(super) fn options(mailbox: &Arc<Mailbox>) -> AuthOptions {
 
 /// Runs a test in a database that is dropped at the end, whatever became of the test.
 pub(super) async fn with(change: impl FnOnce(&mut AuthOptions), test: impl AsyncFnOnce(&Bench)) {
-    let admin = open(&admin_url(), 1);
-    let name = format!("dpg_test_auth_{}", Uuid::new_v4().simple());
-    admin.client().await.unwrap().batch_execute(&format!("create database {name}")).await.unwrap();
-    let mut url = Url::parse(&admin_url()).unwrap();
-    url.set_path(&name);
-    let database = open(url.as_str(), 8);
+    let home = TestDatabase::create().await;
+    let database = open(&home.url(), 8);
     dpg_eventstore::migrate::migrate(&database).await.unwrap();
     let mailbox = Arc::<Mailbox>::default();
     let mut options = options(&mailbox);
     change(&mut options);
     let auth = web::Data::new(Authenticator::start(database.clone(), options).unwrap());
-    let bench = Bench { url: url.into(), database, auth, mailbox };
-    let outcome = AssertUnwindSafe(test(&bench)).catch_unwind().await;
-    let drop = format!("drop database {name} with (force)");
-    admin.client().await.unwrap().batch_execute(&drop).await.unwrap();
-    if let Err(panic) = outcome {
-        std::panic::resume_unwind(panic);
-    }
+    test(&Bench { home, database, auth, mailbox }).await;
 }
 
 /// As [`with`], with the settings of a development instance.
@@ -151,7 +135,7 @@ impl Bench {
 
     /// Another process of the same instance.
     fn another_process(&self, change: impl FnOnce(&mut AuthOptions)) -> Authenticator {
-        let database = open(&self.url, 4);
+        let database = open(&self.home.url(), 4);
         let mut options = options(&self.mailbox);
         change(&mut options);
         Authenticator::start(database, options).unwrap()

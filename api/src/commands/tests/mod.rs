@@ -125,13 +125,11 @@ fn at(seconds: i64) -> DateTime<Utc> {
 fn appended(event: &NewEvent, recorded_at: DateTime<Utc>) -> Stream {
     Stream {
         network: "harvest".to_owned(),
-        stream_type: event.event_type.stream_type().as_str().to_owned(),
+        stream_type: event.event_type.stream_type(),
         version: event.version,
         position: 40 + i64::from(event.version),
         first_position: 41,
         open: !event.event_type.closes(),
-        event_id: event.event_id,
-        event_type: event.event_type.as_str().to_owned(),
         recorded_at,
         payload: event.payload.clone(),
     }

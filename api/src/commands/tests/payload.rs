@@ -1,5 +1,6 @@
 //! What is written to the log is read again, as deep as a body may be.
 
+use dpg_eventstore::StreamType;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -95,7 +96,7 @@ fn a_stream_of_the_other_kind_is_not_loaded() {
     let (event, _) = perform(&contracts(), wanted("chat", true, json!({})), metadata()).unwrap();
     let mut stream = appended(&event, at(0));
     assert!(LoadedItem::of(&stream).unwrap().is_none());
-    stream.stream_type = "item".to_owned();
+    stream.stream_type = StreamType::Item;
     assert!(LoadedAction::of(&stream).unwrap().is_none());
     assert!(LoadedItem::of(&stream).is_err(), "an action's payload is no item's");
 }

@@ -34,6 +34,7 @@ pub(super) struct Gathering<'s> {
     named: usize,
     problems: Vec<Problem>,
     warnings: Vec<Warning>,
+    copies: Vec<String>,
     /// Whether a document that is needed can't be had.
     lacking: bool,
 }
@@ -57,6 +58,7 @@ impl<'s> Gathering<'s> {
             named: 0,
             problems: Vec::new(),
             warnings: Vec::new(),
+            copies: Vec::new(),
             lacking: false,
         }
     }
@@ -84,7 +86,7 @@ impl<'s> Gathering<'s> {
             return Err(self.refuse());
         }
         let contracts = Contracts::of(self.documents, networks, &self.source.options);
-        Ok(Loaded { contracts, warnings: self.warnings })
+        Ok(Loaded { contracts, warnings: self.warnings, copies: self.copies })
     }
 
     fn refuse(self) -> LoadError {
@@ -221,6 +223,7 @@ impl<'s> Gathering<'s> {
     fn copied(&mut self, url: &str, reason: &str) {
         let message = format!("{url} can't be had: {reason}; the last good copy is used");
         self.warnings.push(Warning { path: String::new(), message });
+        self.copies.push(url.to_owned());
     }
 
     fn problem(&mut self, path: &str, message: String) {

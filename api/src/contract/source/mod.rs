@@ -67,6 +67,8 @@ pub struct Loaded {
     pub contracts: Contracts,
     /// What an operator should know.
     pub warnings: Vec<Warning>,
+    /// URLs of documents that could not be had, and whose last good copy was taken; each has a warning.
+    pub copies: Vec<String>,
 }
 
 /// Why a contract could not be loaded. Everything that is wrong is told, not only what decided.

@@ -3,7 +3,6 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
-use dpg_eventstore::idempotency::{Progress, Record};
 use serde_json::{Map, Value};
 
 use crate::app::App;
@@ -16,9 +15,9 @@ use crate::http::headers::idempotency_key;
 use crate::http::references::{ItemRef, ItemRefPlus, item_ref, item_ref_plus};
 use crate::http::scalars::{name, object};
 use crate::network::forward::{self, Forward};
-use crate::network::held::{Performed, instance_url, local_item, private_half, replay, stored_ref};
+use crate::network::held::{Performed, instance_url, local_item, private_half, resume, stored_ref};
 use crate::network::perform::{Asked, perform_here, source_not_found};
-use crate::writes::{Answer, Keyed, OF_ACTIONS, Tried, answer, keyed};
+use crate::writes::{Keyed, OF_ACTIONS, Tried, answer, keyed};
 
 const ROUTE: &str = "action/perform";
 
@@ -54,7 +53,8 @@ pub(super) async fn handle(app: App, request: HttpRequest, payload: Payload) -> 
             }
         }
     };
-    let performed = keyed(&app, key.as_ref(), || write(false), |record| resume(&app, record, || write(true))).await?;
+    let again = |record| resume::<Performed, _>(&app, record, StatusCode::CREATED, || write(true));
+    let performed = keyed(&app, key.as_ref(), || write(false), again).await?;
     Ok(answer(&app, &request, performed, OF_ACTIONS).await)
 }
 
@@ -103,22 +103,5 @@ fn registered_target(app: &App, target: &ItemRefPlus) -> Result<String, ApiError
             "INVALID_TARGET_INSTANCE",
             format!("The target instance is not registered for {network}/{domain}."),
         )),
-    }
-}
-
-/// Goes on from where an earlier call with the same key has come to.
-async fn resume<W>(app: &App, record: Record, again: impl FnOnce() -> W) -> Result<Answer, ApiError>
-where
-    W: Future<Output = Result<Tried, ApiError>>,
-{
-    match &record.progress {
-        Progress::Here { network, stream_id, version } => {
-            replay(app, &record, (network, *stream_id, *version), |state| Performed::from(state)).await
-        }
-        Progress::Elsewhere { answer } => Answer::of(StatusCode::CREATED, answer),
-        Progress::Sending | Progress::Unknown => match again().await? {
-            Tried::Done(answer) => Ok(answer),
-            Tried::Replayed => Err(ApiError::unavailable()),
-        },
     }
 }

@@ -1,12 +1,8 @@
 //! `POST /api/v1/action/update-status` (CONTRACT 4.11).
 
-use std::future::Future;
-
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
-use dpg_eventstore::idempotency::{Progress, Record};
-use uuid::Uuid;
 
 use crate::app::App;
 use crate::commands::action::{StatusChange, not_owned, role_of};
@@ -18,9 +14,9 @@ use crate::http::fields::{Fields, collect};
 use crate::http::headers::idempotency_key;
 use crate::http::scalars::{name, object, remarks, uuid};
 use crate::network::forward::{self, Forward};
-use crate::network::held::{StatusSet, replay};
+use crate::network::held::{StatusSet, resume};
 use crate::network::status::{action_not_found, known_action, set_status};
-use crate::writes::{Answer, Keyed, OF_ACTIONS, Tried, answer, keyed};
+use crate::writes::{Keyed, OF_ACTIONS, Tried, answer, keyed};
 
 const ROUTE: &str = "action/update-status";
 
@@ -45,7 +41,9 @@ pub(super) async fn handle(app: App, request: HttpRequest, payload: Payload) -> 
         let forward = Forward { user: &caller.user_id, key: key.as_ref(), resend };
         forward::update_status(&app, forward, &action, &change).await.map(Tried::Done)
     };
-    let set = keyed(&app, key.as_ref(), || write(false), |record| resume(&app, record, || write(true))).await?;
+    // A forwarded status is sent again in any case: a peer that has the route honours keys.
+    let again = |record| resume::<StatusSet, _>(&app, record, StatusCode::OK, || write(true));
+    let set = keyed(&app, key.as_ref(), || write(false), again).await?;
     Ok(answer(&app, &request, set, OF_ACTIONS).await)
 }
 
@@ -55,28 +53,5 @@ pub(in crate::routes) fn read_change(f: &mut Fields<'_>) -> StatusChange {
         status: f.required("action_status", name),
         remarks: f.nullable("remarks", remarks),
         event_payload: f.nullable("event_payload", object),
-    }
-}
-
-/// Goes on from where an earlier call with the same key has come to. A forwarded status is sent again in any case: a peer
-/// that has the route honours keys.
-pub(in crate::routes) async fn resume<W>(
-    app: &App,
-    record: Record,
-    again: impl FnOnce() -> W,
-) -> Result<Answer, ApiError>
-where
-    W: Future<Output = Result<Tried, ApiError>>,
-{
-    match &record.progress {
-        Progress::Here { network, stream_id, version } => {
-            let at: (&str, Uuid, i32) = (network, *stream_id, *version);
-            replay(app, &record, at, |state| StatusSet::from(state)).await
-        }
-        Progress::Elsewhere { answer } => Answer::of(StatusCode::OK, answer),
-        Progress::Sending | Progress::Unknown => match again().await? {
-            Tried::Done(answer) => Ok(answer),
-            Tried::Replayed => Err(ApiError::unavailable()),
-        },
     }
 }

@@ -3,13 +3,14 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
+use dpg_mirror::capability::BATCH_BYTES;
 
 use crate::app::App;
 use crate::contract::InstanceUrl;
 use crate::http::ApiError;
 use crate::http::body::{json_of, read_bytes};
 use crate::http::fields::read_body;
-use crate::network::mirrored_batch::{BATCH_BYTES, Batch, read_batch, store_batch};
+use crate::network::mirrored_batch::{Batch, read_batch, store_batch};
 use crate::network::trust::{Claim, credentials};
 use crate::writes::{Answer, OF_ACTIONS, mirrored_answer};
 

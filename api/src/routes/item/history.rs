@@ -1,7 +1,7 @@
 //! `GET /api/v1/item/:itemId/history` (CONTRACT 4.8): every version, oldest first, read from the log.
 
 use actix_web::{HttpRequest, HttpResponse};
-use dpg_eventstore::{StoredEvent, read};
+use dpg_eventstore::{EventType, StoredEvent, StreamType, read};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -25,7 +25,7 @@ pub(super) async fn handle(app: App, request: HttpRequest) -> Result<HttpRespons
     let (item, page) =
         collect(|faults| (faults.path(&request, "itemId", uuid), faults.query(&query, PageQuery::read)))?;
     let page = page_request(page, &("history", item), &[KeyType::Integer])?;
-    let stream = read::load(&app.database, item).await?.filter(|stream| stream.stream_type == "item");
+    let stream = read::load(&app.database, item).await?.filter(|stream| stream.stream_type == StreamType::Item);
     let Some(stream) = stream else { return Err(not_found()) };
     if owner_of(&stream.payload)? != caller.user_id {
         return Err(not_found());
@@ -69,7 +69,7 @@ fn version(event: &StoredEvent, private: Option<&RawValue>) -> Result<Value, Api
     let internal = |error: serde_json::Error| ApiError::internal(&error);
     let recorded_at = timestamp(event.recorded_at);
     let actor: Actor = parse(&event.metadata).map_err(internal)?;
-    let item = if event.event_type == "item.deleted" {
+    let item = if event.event_type == EventType::ItemDeleted {
         Value::Null
     } else {
         let payload: ItemPayload = parse(&event.payload).map_err(internal)?;
@@ -79,7 +79,7 @@ fn version(event: &StoredEvent, private: Option<&RawValue>) -> Result<Value, Api
     };
     Ok(json!({
         "version": event.version,
-        "event_type": event.event_type,
+        "event_type": event.event_type.as_str(),
         "recorded_at": recorded_at,
         "actor": actor.actor,
         "item": item,

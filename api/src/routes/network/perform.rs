@@ -4,7 +4,6 @@ use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::Metadata;
-use dpg_eventstore::idempotency::{Progress, Record};
 use serde_json::{Map, Value};
 
 use super::{PeerCall, read_call};
@@ -15,10 +14,10 @@ use crate::http::ApiError;
 use crate::http::fields::Fields;
 use crate::http::references::{ItemRefPlus, item_ref_plus};
 use crate::http::scalars::{name, object, owner};
-use crate::network::held::{Performed, instance_url, replay, stored_ref};
+use crate::network::held::{Performed, instance_url, resume, stored_ref};
 use crate::network::perform::{Asked, perform_here};
 use crate::network::trust::Claim;
-use crate::writes::{Answer, Keyed, OF_ACTIONS, answer, keyed};
+use crate::writes::{Keyed, OF_ACTIONS, answer, keyed};
 
 const ROUTE: &str = "network/action/perform";
 
@@ -55,7 +54,10 @@ pub(super) async fn handle(app: App, request: HttpRequest, payload: Payload) -> 
     let key = Keyed::of(key, instance_url(&claimed)?.normalised(), ROUTE, &json)?;
     let metadata = Metadata { origin: Some(claimed.clone()), ..app.metadata(&request, None) };
     let write = || async { perform_here(&app, asked(&app, &body, &claimed)?, key.as_ref(), metadata).await };
-    let performed = keyed(&app, key.as_ref(), write, |record| resume(&app, record)).await?;
+    // The effect of this route is always here: there is nothing to go on with.
+    let gone = || async { Err(ApiError::unavailable()) };
+    let again = |record| resume::<Performed, _>(&app, record, StatusCode::CREATED, gone);
+    let performed = keyed(&app, key.as_ref(), write, again).await?;
     Ok(answer(&app, &request, performed, OF_ACTIONS).await)
 }
 
@@ -85,14 +87,4 @@ fn asked(app: &App, body: &Body, claimed: &str) -> Result<Asked, ApiError> {
         target: stored_ref(target, &body.target.instance_url),
         requirements: body.requirements.clone(),
     })
-}
-
-async fn resume(app: &App, record: Record) -> Result<Answer, ApiError> {
-    match &record.progress {
-        Progress::Here { network, stream_id, version } => {
-            replay(app, &record, (network, *stream_id, *version), |state| Performed::from(state)).await
-        }
-        // The effect of this route is always here.
-        _ => Err(ApiError::unavailable()),
-    }
 }

@@ -17,10 +17,10 @@ use crate::http::ApiError;
 use crate::http::fields::Fields;
 use crate::http::references::{ItemRefPlus, item_ref_plus};
 use crate::http::scalars::{owner, uuid};
-use crate::network::held::instance_url;
+use crate::network::held::{StatusSet, instance_url, resume};
 use crate::network::status::{action_not_found, set_status};
 use crate::network::trust::Claim;
-use crate::routes::action::status::{read_change, resume};
+use crate::routes::action::status::read_change;
 use crate::writes::{Keyed, OF_ACTIONS, answer, keyed};
 
 const ROUTE: &str = "network/action/update-status";
@@ -60,7 +60,9 @@ pub(super) async fn handle(app: App, request: HttpRequest, payload: Payload) -> 
         let role = |action: &LoadedAction| in_source_role(action, &body, &claimed, &lanes);
         set_status(&app, body.action_id, body.change.clone(), key.as_ref(), metadata.clone(), role).await
     };
-    let again = |record| resume(&app, record, || async { Err(ApiError::unavailable()) });
+    // The effect of this route is always here: there is nothing to go on with.
+    let gone = || async { Err(ApiError::unavailable()) };
+    let again = |record| resume::<StatusSet, _>(&app, record, StatusCode::OK, gone);
     let set = keyed(&app, key.as_ref(), write, again).await?;
     Ok(answer(&app, &request, set, OF_ACTIONS).await)
 }

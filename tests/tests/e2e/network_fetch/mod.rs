@@ -6,8 +6,7 @@ mod pages;
 mod partial;
 mod walks;
 
-use std::time::Duration;
-
+use dpg_tests::log::SOON;
 use dpg_tests::network::{NETWORK, PROFILE, STUDENT, student_state};
 use dpg_tests::peer::{Peer, Received, Reply};
 use dpg_tests::{Answer, Client, Contract, Instance, Node, TestDatabase, User, port};
@@ -16,7 +15,6 @@ use uuid::Uuid;
 
 const COUNT: &str = "/api/v1/network/item/count_local";
 const FETCH: &str = "/api/v1/network/item/fetch_local";
-const SOON: Duration = Duration::from_secs(60);
 
 /// A network page of a domain, as anybody asks for it.
 async fn page(client: &Client, domain: &str, query: &str) -> Answer {

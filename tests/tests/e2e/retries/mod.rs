@@ -7,13 +7,11 @@ mod crashes;
 
 use std::time::Duration;
 
-use dpg_tests::log::{arrives, assert_same_story};
+use dpg_tests::log::{SOON, arrives, assert_same_story};
 use dpg_tests::network::{STUDENT, TUTOR};
 use dpg_tests::pair::PairOptions;
 use dpg_tests::{Answer, Contract, Fault, Pair, User, eventually, port};
 use serde_json::{Value, json};
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// A body's worth of text that no application of ours says.
 const GATEWAY: &str = "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>";
