@@ -63,7 +63,8 @@ impl Projector {
     async fn networks(&self) -> Result<Vec<String>, wait::ReadersError> {
         let client = self.inner.database.client().await?;
         let statement = client.prepare_cached("select network from log_head").await?;
-        Ok(client.query(&statement, &[]).await?.iter().map(|row| row.get(0)).collect())
+        let rows = client.query(&statement, &[]).await?;
+        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
     }
 
     async fn measure(self, stop: CancellationToken) {
