@@ -11,6 +11,7 @@
 )]
 
 mod actions;
+mod breaking;
 mod failing;
 mod items;
 mod rate;
