@@ -1,5 +1,7 @@
 //! The API of one instance: HTTP, authentication, the network contract. `main.rs` is the composition root.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
 pub mod app;
 pub mod auth;
 pub mod cache;

@@ -13,7 +13,7 @@ use crate::MirrorError;
 use crate::lane::{Lane, State};
 use crate::mark::Mark;
 use crate::outcome::Verdict;
-use crate::queries::{self, Claim, LaneKey, Parked, Refill, Settled, Settlement};
+use crate::queries::{self, Claim, LaneKey, Parked, Parking, Refill, Settled, Settlement};
 use crate::worker::MirrorOptions;
 
 /// Whether we may go on after something was written.
@@ -152,18 +152,16 @@ impl Hold {
         self.passed(attempt.up_to);
         self.lane = attempt.lane;
         let keep = self.lane.state == State::Ready;
-        let news = !attempt.parked.is_empty() || !attempt.delivered_again.is_empty() || attempt.last_error.is_some();
+        let parks = !attempt.parked.is_empty() || !attempt.delivered_again.is_empty();
+        let news = parks || attempt.last_error.is_some();
         if keep && !news && !doubted && !self.overdue(options) {
             return Ok(Grip::Held);
         }
         let lease = keep.then_some(self.lease);
         let asked_at = Instant::now();
-        let settlement = Settlement {
-            parked: attempt.parked,
-            delivered: attempt.delivered_again,
-            now: attempt.now,
-            ..self.settlement(attempt.last_error, lease)
-        };
+        let parking =
+            parks.then_some(Parking { parked: attempt.parked, delivered: attempt.delivered_again, now: attempt.now });
+        let settlement = Settlement { parking, ..self.settlement(attempt.last_error, lease) };
         let settled = queries::settle(&self.db, &self.key, self.holder, &settlement).await?;
         self.wrote(settled, asked_at, lease).await
     }
@@ -223,9 +221,7 @@ impl Hold {
             last_error,
             nudges: self.nudges,
             lease,
-            parked: Vec::new(),
-            delivered: Vec::new(),
-            now: DateTime::default(),
+            parking: None,
         }
     }
 

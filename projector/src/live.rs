@@ -101,6 +101,19 @@ struct Range {
     oldest: Option<DateTime<Utc>>,
 }
 
+impl Range {
+    fn of(row: &tokio_postgres::Row) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            low: row.try_get(0)?,
+            high: row.try_get(1)?,
+            events: row.try_get(2)?,
+            own: row.try_get(3)?,
+            quarantined: row.try_get(4)?,
+            oldest: row.try_get(5)?,
+        })
+    }
+}
+
 impl Projector {
     /// A projector on `database` (opened with [`session_options`]), which tells `readers` how far it is. `wake` is any
     /// counter that changes when something was appended; polling makes good what it misses.
@@ -149,7 +162,7 @@ impl Projector {
             let row = client
                 .query_opt(&statement, &[&projection.as_str(), &network, &limit, &projection.event_types()])
                 .await?;
-            let Some(range) = row.as_ref().map(range_of) else {
+            let Some(range) = row.as_ref().map(Range::of).transpose()? else {
                 return self.begin(&client, projection, network).await;
             };
             if let Some(step) = self.without_fold(projection, network, &range)? {
@@ -201,7 +214,7 @@ impl Projector {
         let row = transaction
             .query_opt(&range_statement, &[&projection.as_str(), &network, &limit, &projection.event_types()])
             .await?;
-        let Some(mut range) = row.as_ref().map(range_of) else {
+        let Some(mut range) = row.as_ref().map(Range::of).transpose()? else {
             transaction.rollback().await?;
             return self.begin(client, projection, network).await;
         };
@@ -213,7 +226,7 @@ impl Projector {
         }
         self.assert_dense(projection, network, &range)?;
         match transaction.query_one(&fold_statement, &[&network, &range.low, &range.high]).await {
-            Ok(row) => range.quarantined = row.get(0),
+            Ok(row) => range.quarantined = row.try_get(0)?,
             Err(error) => return Ok(Attempt::Failed(Failure { low: range.low, high: range.high, error })),
         }
         transaction.commit().await?;
@@ -274,7 +287,7 @@ impl Projector {
             .await?;
         let row =
             client.query_one(&statement, &[&projection.as_str(), &network, &position, &sqlstate, &message]).await?;
-        let (at_checkpoint, stream): (i64, Option<uuid::Uuid>) = (row.get(0), row.get(1));
+        let (at_checkpoint, stream): (i64, Option<uuid::Uuid>) = (row.try_get(0)?, row.try_get(1)?);
         match stream {
             Some(stream) => {
                 tracing::error!(%projection, network, position, %stream, sqlstate, error = message,
@@ -288,16 +301,5 @@ impl Projector {
 
     fn live_sql(&self, projection: Projection) -> &str {
         self.inner.live_sql.iter().find(|(of, _)| *of == projection).map_or("", |(_, sql)| sql)
-    }
-}
-
-fn range_of(row: &tokio_postgres::Row) -> Range {
-    Range {
-        low: row.get(0),
-        high: row.get(1),
-        events: row.get(2),
-        own: row.get(3),
-        quarantined: row.get(4),
-        oldest: row.get(5),
     }
 }

@@ -89,12 +89,9 @@ pub(crate) async fn check(snapshot: &Transaction<'_>, network: &str) -> Result<V
     let mut differences = Vec::new();
     for (place, sql) in CHECKS {
         let rows = snapshot.query(&format!("{sql} limit {LISTED}"), &[&network]).await?;
-        differences.extend(rows.iter().map(|row| Difference {
-            place: (*place).to_owned(),
-            network: network.to_owned(),
-            subject: row.get(0),
-            what: row.get(1),
-        }));
+        for row in &rows {
+            differences.push(Difference::of(place, network, row)?);
+        }
     }
     Ok(differences)
 }

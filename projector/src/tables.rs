@@ -56,7 +56,7 @@ impl Tables {
             let schema = projection.live_schema();
             let table = format!("{schema}.{projection}");
             let row = transaction.query_one("select to_regclass($1) is not null", &[&table]).await?;
-            if !row.get::<_, bool>(0) {
+            if !row.try_get::<_, bool>(0)? {
                 let (tables, indexes) = (projection.table_sql(schema), projection.index_sql(schema));
                 transaction.batch_execute(&format!("create schema if not exists {schema}; {tables} {indexes}")).await?;
             }
@@ -128,7 +128,7 @@ impl Tables {
         drop(client);
         let mut made = false;
         for row in rows {
-            let key: String = row.get(0);
+            let key: String = row.try_get(0)?;
             if naming::is_key(&key) {
                 self.ensure_partition(projection, network, &key).await?;
                 made = true;
@@ -212,7 +212,7 @@ async fn registered(
     parent: &str,
     key: &str,
 ) -> Result<Option<String>, tokio_postgres::Error> {
-    Ok(client.query_opt(REGISTERED, &[&parent, &key]).await?.map(|row| row.get(0)))
+    client.query_opt(REGISTERED, &[&parent, &key]).await?.map(|row| row.try_get(0)).transpose()
 }
 
 async fn registered_in(
@@ -220,7 +220,7 @@ async fn registered_in(
     parent: &str,
     key: &str,
 ) -> Result<Option<String>, tokio_postgres::Error> {
-    Ok(transaction.query_opt(REGISTERED, &[&parent, &key]).await?.map(|row| row.get(0)))
+    transaction.query_opt(REGISTERED, &[&parent, &key]).await?.map(|row| row.try_get(0)).transpose()
 }
 
 /// The first name that no other key has.

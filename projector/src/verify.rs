@@ -6,7 +6,7 @@
 
 use dpg_eventstore::{Client, Database, DatabaseError};
 use serde::Serialize;
-use tokio_postgres::{IsolationLevel, Transaction};
+use tokio_postgres::{IsolationLevel, Row, Transaction};
 use uuid::Uuid;
 
 use crate::log_check;
@@ -45,6 +45,18 @@ pub struct Difference {
 impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} of {}: {}: {}", self.place, self.network, self.subject, self.what)
+    }
+}
+
+impl Difference {
+    /// From a row with its subject and what is wrong.
+    pub(crate) fn of(place: &str, network: &str, row: &Row) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            place: place.to_owned(),
+            network: network.to_owned(),
+            subject: row.try_get(0)?,
+            what: row.try_get(1)?,
+        })
     }
 }
 
@@ -130,8 +142,8 @@ impl Scratch {
     async fn open(database: &Database) -> Result<Self, VerifyError> {
         let session = database.client().await?;
         for row in session.query("select nspname::text from pg_namespace where nspname like 'verify\\_%'", &[]).await? {
-            let left: String = row.get(0);
-            if session.query_one(LOCK, &[&left]).await?.get(0) {
+            let left: String = row.try_get(0)?;
+            if session.query_one(LOCK, &[&left]).await?.try_get(0)? {
                 session.batch_execute(&format!("drop schema if exists {left} cascade")).await?;
                 session.execute(UNLOCK, &[&left]).await?;
             }
@@ -156,7 +168,7 @@ impl Scratch {
         let mut report = Report::default();
         let mut client = database.client().await?;
         for row in client.query("select network from log_head order by network", &[]).await? {
-            let network: String = row.get(0);
+            let network: String = row.try_get(0)?;
             let snapshot = snapshot(&mut client).await?;
             report.differences.extend(log_check::check(&snapshot, &network).await?);
             snapshot.rollback().await?;
@@ -190,13 +202,7 @@ impl Scratch {
             transaction.commit().await?;
         }
         let snapshot = snapshot(client).await?;
-        let row = snapshot
-            .query_opt(
-                "select position from projection_checkpoints where projection = $1 and network = $2",
-                &[&projection.as_str(), &network],
-            )
-            .await?;
-        let position = row.map_or(0, |row| row.get(0));
+        let position = checkpoint(snapshot.client(), projection, network).await?;
         build.catch_up(&snapshot, folded, position).await?;
         build.compare(&snapshot, position, report).await?;
         snapshot.rollback().await?;
@@ -204,14 +210,18 @@ impl Scratch {
     }
 }
 
-async fn checkpoint(client: &Client, projection: Projection, network: &str) -> Result<i64, tokio_postgres::Error> {
+async fn checkpoint(
+    client: &tokio_postgres::Client,
+    projection: Projection,
+    network: &str,
+) -> Result<i64, tokio_postgres::Error> {
     let row = client
         .query_opt(
             "select position from projection_checkpoints where projection = $1 and network = $2",
             &[&projection.as_str(), &network],
         )
         .await?;
-    Ok(row.map_or(0, |row| row.get(0)))
+    row.map_or(Ok(0), |row| row.try_get(0))
 }
 
 async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::Error> {
@@ -291,11 +301,11 @@ impl Build<'_> {
             projection: self.projection.to_string(),
             network: self.network.to_owned(),
             position,
-            live_rows: row.get(0),
-            fresh_rows: row.get(1),
-            live_hash: row.get(2),
-            fresh_hash: row.get(3),
-            differing: row.get(4),
+            live_rows: row.try_get(0)?,
+            fresh_rows: row.try_get(1)?,
+            live_hash: row.try_get(2)?,
+            fresh_hash: row.try_get(3)?,
+            differing: row.try_get(4)?,
         };
         if comparison.differing > 0 {
             let rows = format!(
@@ -306,7 +316,9 @@ impl Build<'_> {
                          where l.hash is distinct from f.hash limit {LISTED}"
             );
             let rows = snapshot.query(&rows, &[&self.network]).await?;
-            report.differences.extend(rows.iter().map(|row| self.difference(self.projection.as_str(), row)));
+            for row in &rows {
+                report.differences.push(Difference::of(self.projection.as_str(), self.network, row)?);
+            }
         }
         report.comparisons.push(comparison);
         self.list_held(snapshot, report).await?;
@@ -342,13 +354,15 @@ impl Build<'_> {
                 &[&self.projection.as_str(), &self.network],
             )
             .await?;
-        report.held.extend(rows.iter().map(|row| Held {
-            projection: self.projection.to_string(),
-            network: self.network.to_owned(),
-            stream_id: row.get(0),
-            position: row.get(1),
-            error: row.get(2),
-        }));
+        for row in &rows {
+            report.held.push(Held {
+                projection: self.projection.to_string(),
+                network: self.network.to_owned(),
+                stream_id: row.try_get(0)?,
+                position: row.try_get(1)?,
+                error: row.try_get(2)?,
+            });
+        }
         Ok(())
     }
 
@@ -368,11 +382,9 @@ impl Build<'_> {
                 &[&self.network],
             )
             .await?;
-        report.differences.extend(rows.iter().map(|row| self.difference("item_counts", row)));
+        for row in &rows {
+            report.differences.push(Difference::of("item_counts", self.network, row)?);
+        }
         Ok(())
-    }
-
-    fn difference(&self, place: &str, row: &tokio_postgres::Row) -> Difference {
-        Difference { place: place.to_owned(), network: self.network.to_owned(), subject: row.get(0), what: row.get(1) }
     }
 }

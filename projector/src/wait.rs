@@ -223,7 +223,7 @@ impl Readers {
                                  where network = $1 and stream_id = $2 and projection = any ($3))",
             )
             .await?;
-        Ok(client.query_one(&statement, &[&network, &stream_id, &concerned]).await?.get(0))
+        Ok(client.query_one(&statement, &[&network, &stream_id, &concerned]).await?.try_get(0)?)
     }
 
     /// How far each projection of a network is behind.
@@ -287,8 +287,8 @@ impl Readers {
             )
             .await?;
         for row in client.query(&statement, &[]).await? {
-            if let Some(projection) = Projection::parse(row.get(0)) {
-                self.reached(projection, row.get(1), row.get(2), row.get(3), row.get(4));
+            if let Some(projection) = Projection::parse(row.try_get(0)?) {
+                self.reached(projection, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
             }
         }
         Ok(())
@@ -372,17 +372,18 @@ pub(crate) async fn lags(database: &Database) -> Result<Vec<Lag>, ReadersError> 
         .await?;
     let names: Vec<&str> = Projection::ALL.iter().map(|projection| projection.as_str()).collect();
     let rows = client.query(&statement, &[&names]).await?;
-    Ok(rows
-        .iter()
-        .filter_map(|row| {
-            Some(Lag {
-                projection: Projection::parse(row.get(0))?,
-                network: row.get(1),
-                position: row.get(2),
-                events: row.get(3),
-                milliseconds: row.get(4),
-                quarantined: row.get(5),
-            })
-        })
-        .collect())
+    let mut lags = Vec::with_capacity(rows.len());
+    for row in rows {
+        if let Some(projection) = Projection::parse(row.try_get(0)?) {
+            lags.push(Lag {
+                projection,
+                network: row.try_get(1)?,
+                position: row.try_get(2)?,
+                events: row.try_get(3)?,
+                milliseconds: row.try_get(4)?,
+                quarantined: row.try_get(5)?,
+            });
+        }
+    }
+    Ok(lags)
 }

@@ -1,13 +1,13 @@
-//! The loops around the steps: one task per projection and network, so that none waits for another, and one that finds new
-//! networks and measures how far everything is behind.
+//! The loops around the steps: one task per projection and network, so that none waits for another, and one that measures
+//! how far everything is behind. [`Projector::run`] finds new networks, and starts again what broke.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use dpg_eventstore::{Chain, Outage};
-use tokio::time::{Instant, sleep};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::live::{BATCH, Projector, Step};
 use crate::projection::Projection;
@@ -25,20 +25,19 @@ const MEASURE: Duration = Duration::from_secs(1);
 impl Projector {
     /// Projects all networks of the log until `stop`, then finishes the folds that are under way.
     pub async fn run(&self, stop: CancellationToken) {
-        let workers = TaskTracker::new();
-        workers.spawn(self.clone().measure(stop.clone()));
-        let (mut networks, mut outage) = (HashSet::new(), Outage::default());
+        let (mut workers, mut outage) = (Workers::default(), Outage::default());
+        let mut round = interval_at(Instant::now() + NETWORKS, NETWORKS);
+        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
+            workers.start(self, Duty::Measure, &stop);
             match self.networks().await {
                 Ok(found) => {
                     if let Some(lasted) = outage.went_well() {
                         tracing::info!(seconds = lasted.as_secs(), "the networks can be listed again");
                     }
                     for network in found {
-                        if networks.insert(network.clone()) {
-                            for projection in Projection::ALL {
-                                workers.spawn(self.clone().work(projection, network.clone(), stop.clone()));
-                            }
+                        for projection in Projection::ALL {
+                            workers.start(self, Duty::Project(projection, network.clone()), &stop);
                         }
                     }
                 }
@@ -49,21 +48,22 @@ impl Projector {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = sleep(NETWORKS) => {}
+                // Only here, so that what breaks at once is not started more often.
+                _ = round.tick() => workers.clear_broken(self),
                 () = self.inner.readers.unattended() => {
                     // Also asked for when the network does not exist.
                     sleep(PACE).await;
                 }
             }
         }
-        workers.close();
-        workers.wait().await;
+        workers.finish(self).await;
     }
 
     async fn networks(&self) -> Result<Vec<String>, wait::ReadersError> {
         let client = self.inner.database.client().await?;
         let statement = client.prepare_cached("select network from log_head").await?;
-        Ok(client.query(&statement, &[]).await?.iter().map(|row| row.get(0)).collect())
+        let rows = client.query(&statement, &[]).await?;
+        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
     }
 
     async fn measure(self, stop: CancellationToken) {
@@ -136,6 +136,68 @@ impl Projector {
         }
         if !self.inner.readers.somebody_waits(projection, network) {
             tokio::time::sleep_until(began + PACE).await;
+        }
+    }
+}
+
+/// What a worker is there for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Duty {
+    /// Measures how far everything is behind.
+    Measure,
+    /// Folds the log of a network into the tables of a projection.
+    Project(Projection, String),
+}
+
+/// The tasks under way, one per duty. None of them ends before it is told to, unless it breaks.
+#[derive(Default)]
+struct Workers {
+    tasks: JoinSet<()>,
+    duties: HashMap<Id, Duty>,
+}
+
+impl Workers {
+    /// Does nothing when the duty has its task.
+    fn start(&mut self, projector: &Projector, duty: Duty, stop: &CancellationToken) {
+        if self.duties.values().any(|taken| *taken == duty) {
+            return;
+        }
+        let (projector, stop) = (projector.clone(), stop.clone());
+        let task = match duty.clone() {
+            Duty::Measure => self.tasks.spawn(projector.measure(stop)),
+            Duty::Project(projection, network) => self.tasks.spawn(projector.work(projection, network, stop)),
+        };
+        self.duties.insert(task.id(), duty);
+    }
+
+    /// Tells of the tasks that broke; what they did can be started again.
+    fn clear_broken(&mut self, projector: &Projector) {
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            self.clear(projector, ended);
+        }
+    }
+
+    /// Returns when the last task has ended.
+    async fn finish(&mut self, projector: &Projector) {
+        while let Some(ended) = self.tasks.join_next_with_id().await {
+            self.clear(projector, ended);
+        }
+    }
+
+    fn clear(&mut self, projector: &Projector, ended: Result<(Id, ()), JoinError>) {
+        let error = match ended {
+            Ok((id, ())) => {
+                self.duties.remove(&id);
+                return;
+            }
+            Err(error) => error,
+        };
+        match self.duties.remove(&error.id()) {
+            Some(Duty::Project(projection, network)) => {
+                projector.inner.metrics.failed(projection, &network);
+                tracing::error!(%projection, network, error = %Chain(&error), "a projection's worker broke");
+            }
+            _ => tracing::error!(error = %Chain(&error), "the measuring of the projections' lag broke"),
         }
     }
 }

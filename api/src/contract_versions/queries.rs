@@ -6,7 +6,6 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use dpg_eventstore::{Client, Database};
 use serde_json::value::RawValue;
-use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
@@ -76,19 +75,19 @@ pub(super) async fn seen(client: &Client) -> Result<Seen, VersionError> {
                       coalesce(array_agg(network), '{}') as networks, coalesce(array_agg(domain), '{}') as domains
                  from contract_resplits";
     let row = client.query_one(&client.prepare_cached(sql).await?, &[]).await?;
-    Ok(Seen { version: row.get("version"), unsplit: bindings(row.get("networks"), row.get("domains")) })
+    Ok(Seen { version: row.try_get("version")?, unsplit: bindings(row.try_get("networks")?, row.try_get("domains")?) })
 }
 
 /// The version in force, whole.
 pub(super) async fn newest(client: &Client) -> Result<Option<Stored>, VersionError> {
     let sql = "select v.version, v.created_at::timestamptz, v.digest, d.documents::text
                  from contract_versions v join contract_documents d using (digest) order by v.version desc limit 1";
-    let row = client.query_opt(sql, &[]).await?;
-    Ok(row.map(|row| Stored {
-        version: row.get("version"),
-        created_at: row.get("created_at"),
-        digest: row.get("digest"),
-        documents: row.get("documents"),
+    let Some(row) = client.query_opt(sql, &[]).await? else { return Ok(None) };
+    Ok(Some(Stored {
+        version: row.try_get("version")?,
+        created_at: row.try_get("created_at")?,
+        digest: row.try_get("digest")?,
+        documents: row.try_get("documents")?,
     }))
 }
 
@@ -98,7 +97,7 @@ pub(super) async fn activate(database: &Database, proposal: &Proposal<'_>) -> Re
     let transaction = client.transaction().await?;
     transaction.execute("select pg_advisory_xact_lock($1)", &[&ACTIVATION_LOCK]).await?;
     let newest: i64 =
-        transaction.query_one("select coalesce(max(version), 0) from contract_versions", &[]).await?.get(0);
+        transaction.query_one("select coalesce(max(version), 0) from contract_versions", &[]).await?.try_get(0)?;
     if newest != proposal.after {
         return Ok(None);
     }
@@ -118,14 +117,15 @@ pub(super) async fn activate(database: &Database, proposal: &Proposal<'_>) -> Re
     transaction.execute(sql, &[&(newest + 1), &networks, &domains]).await?;
     let sql = "select coalesce(array_agg(network), '{}'), coalesce(array_agg(domain), '{}') from contract_resplits";
     let unsplit = transaction.query_one(sql, &[]).await?;
+    let unsplit = bindings(unsplit.try_get(0)?, unsplit.try_get(1)?);
+    let activated = Activated { version: made.try_get(0)?, created_at: made.try_get(1)?, unsplit };
     transaction.commit().await?;
-    let unsplit = bindings(unsplit.get(0), unsplit.get(1));
-    Ok(Some(Activated { version: made.get(0), created_at: made.get(1), unsplit }))
+    Ok(Some(activated))
 }
 
 /// The database's time, by which calls of different processes are compared.
 pub(super) async fn now(database: &Database) -> Result<DateTime<Utc>, VersionError> {
-    Ok(database.client().await?.query_one("select clock_timestamp()", &[]).await?.get(0))
+    Ok(database.client().await?.query_one("select clock_timestamp()", &[]).await?.try_get(0)?)
 }
 
 /// Whose turn it is to refetch.
@@ -147,17 +147,17 @@ pub(super) async fn take_turn(
 ) -> Result<Turn, VersionError> {
     let client = database.client().await?;
     let sql = "select max(version) from contract_versions where read_at >= $1";
-    if let Some(version) = client.query_one(sql, &[&came]).await?.get(0) {
+    if let Some(version) = client.query_one(sql, &[&came]).await?.try_get(0)? {
         return Ok(Turn::Served(version));
     }
     let spacing = spacing.as_secs_f64();
     let sql = "update contract_refetch set began_at = clock_timestamp()
                 where began_at + make_interval(secs => $1) <= clock_timestamp() returning began_at";
     if let Some(row) = client.query_opt(sql, &[&spacing]).await? {
-        return Ok(Turn::Ours(row.get(0)));
+        return Ok(Turn::Ours(row.try_get(0)?));
     }
     let sql = "select extract(epoch from began_at - clock_timestamp())::float8 + $1 from contract_refetch";
-    let left: f64 = client.query_one(sql, &[&spacing]).await?.get(0);
+    let left: f64 = client.query_one(sql, &[&spacing]).await?.try_get(0)?;
     Ok(Turn::Wait(Duration::try_from_secs_f64(left).unwrap_or_default()))
 }
 
@@ -179,7 +179,7 @@ pub(super) async fn older_in_use(database: &Database, version: i64) -> Result<bo
                                where locktype = 'advisory' and objsubid = 2 and classid::bigint = $1 and objid::bigint < $2
                                  and database = (select oid from pg_database where datname = current_database()))";
     let client = database.client().await?;
-    Ok(client.query_one(sql, &[&i64::from(IN_USE_LOCK), &version]).await?.get(0))
+    Ok(client.query_one(sql, &[&i64::from(IN_USE_LOCK), &version]).await?.try_get(0)?)
 }
 
 /// A domain that is to be split again, taken by a worker for a while.
@@ -210,11 +210,12 @@ pub(super) async fn claim(
                          r.since + make_interval(secs => $3) < clock_timestamp() as settled";
     let client = database.client().await?;
     let row = client.query_opt(sql, &[&version, &lease.as_secs_f64(), &settled.as_secs_f64()]).await?;
-    Ok(row.map(|row| Resplit {
-        binding: Binding { network: row.get("network"), domain: row.get("domain") },
-        version: row.get("version"),
-        swept: row.get("swept"),
-        settled: row.get("settled"),
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Resplit {
+        binding: Binding { network: row.try_get("network")?, domain: row.try_get("domain")? },
+        version: row.try_get("version")?,
+        swept: row.try_get("swept")?,
+        settled: row.try_get("settled")?,
     }))
 }
 
@@ -267,6 +268,10 @@ pub(super) async fn items_of(
                   and h.version = e.version";
     let client = database.client().await?;
     let rows = client.query(&client.prepare_cached(sql).await?, &[network, &after, &to, domain]).await?;
-    let payload = |row: &Row| row.get::<_, Json<Box<RawValue>>>("payload").0;
-    Ok(rows.iter().map(|row| (row.get("stream_id"), payload(row))).collect())
+    let mut items = Vec::with_capacity(rows.len());
+    for row in rows {
+        let Json(payload) = row.try_get("payload")?;
+        items.push((row.try_get("stream_id")?, payload));
+    }
+    Ok(items)
 }

@@ -128,52 +128,54 @@ pub(super) fn matching(user: &str, filter: &ActionFilter) -> Conditions {
 }
 
 /// The caller's roles in a row.
-pub(super) fn roles(row: &Row, user: &str) -> Vec<&'static str> {
-    let owns = |owner: &str, here: &str| row.get::<_, Option<&str>>(owner) == Some(user) && row.get::<_, bool>(here);
+pub(super) fn roles(row: &Row, user: &str) -> Result<Vec<&'static str>, tokio_postgres::Error> {
+    let owns = |owner: &str, here: &str| -> Result<bool, tokio_postgres::Error> {
+        Ok(row.try_get::<_, Option<&str>>(owner)? == Some(user) && row.try_get(here)?)
+    };
     let mut roles = Vec::new();
-    if owns("source_item_owner", "source_here") {
+    if owns("source_item_owner", "source_here")? {
         roles.push("initiated");
     }
-    if owns("target_item_owner", "target_here") {
+    if owns("target_item_owner", "target_here")? {
         roles.push("received");
     }
-    roles
+    Ok(roles)
 }
 
-pub(super) fn parties(row: &Row) -> Parties {
-    Parties {
-        source_item_network: row.get("source_item_network"),
-        source_item_domain: row.get("source_item_domain"),
-        source_item_type: row.get("source_item_type"),
-        source_item_id: row.get("source_item_id"),
-        source_item_instance_url: row.get("source_item_instance_url"),
-        source_item_owner: row.get("source_item_owner"),
-        target_item_network: row.get("target_item_network"),
-        target_item_domain: row.get("target_item_domain"),
-        target_item_type: row.get("target_item_type"),
-        target_item_id: row.get("target_item_id"),
-        target_item_instance_url: row.get("target_item_instance_url"),
-        target_item_owner: row.get("target_item_owner"),
-    }
+pub(super) fn parties(row: &Row) -> Result<Parties, tokio_postgres::Error> {
+    Ok(Parties {
+        source_item_network: row.try_get("source_item_network")?,
+        source_item_domain: row.try_get("source_item_domain")?,
+        source_item_type: row.try_get("source_item_type")?,
+        source_item_id: row.try_get("source_item_id")?,
+        source_item_instance_url: row.try_get("source_item_instance_url")?,
+        source_item_owner: row.try_get("source_item_owner")?,
+        target_item_network: row.try_get("target_item_network")?,
+        target_item_domain: row.try_get("target_item_domain")?,
+        target_item_type: row.try_get("target_item_type")?,
+        target_item_id: row.try_get("target_item_id")?,
+        target_item_instance_url: row.try_get("target_item_instance_url")?,
+        target_item_owner: row.try_get("target_item_owner")?,
+    })
 }
 
-fn read(row: &Row, user: &str) -> (ActionRow, Vec<String>) {
-    let created_at = timestamp(row.get::<_, DateTime<Utc>>("created_at"));
-    let updated_at = timestamp(row.get::<_, DateTime<Utc>>("updated_at"));
-    let action_id: Uuid = row.get("action_id");
+fn read(row: &Row, user: &str) -> Result<(ActionRow, Vec<String>), tokio_postgres::Error> {
+    let created_at = timestamp(row.try_get::<_, DateTime<Utc>>("created_at")?);
+    let updated_at = timestamp(row.try_get::<_, DateTime<Utc>>("updated_at")?);
+    let action_id: Uuid = row.try_get("action_id")?;
     let key = vec![updated_at.clone(), created_at.clone(), action_id.to_string()];
     let action = ActionRow {
-        action_type: row.get("action_type"),
-        partition_network: row.get("partition_network"),
+        action_type: row.try_get("action_type")?,
+        partition_network: row.try_get("partition_network")?,
         action_id,
-        action_status: row.get("action_status"),
-        update_count: row.get("update_count"),
-        parties: parties(row),
-        requirements_snapshot: row.get::<_, Json<Box<RawValue>>>("requirements_snapshot").0,
-        remarks: row.get("remarks"),
+        action_status: row.try_get("action_status")?,
+        update_count: row.try_get("update_count")?,
+        parties: parties(row)?,
+        requirements_snapshot: row.try_get::<_, Json<Box<RawValue>>>("requirements_snapshot")?.0,
+        remarks: row.try_get("remarks")?,
         created_at,
         updated_at,
-        ownership_roles: roles(row, user),
+        ownership_roles: roles(row, user)?,
     };
-    (action, key)
+    Ok((action, key))
 }

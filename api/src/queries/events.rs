@@ -64,28 +64,28 @@ pub async fn of_user(
     EVENTS.page(&client, conditions, page, &(user, filter), |row| read(row, user)).await
 }
 
-fn read(row: &Row, user: &str) -> (EventRow, Vec<String>) {
-    let created_at = timestamp(row.get::<_, DateTime<Utc>>("created_at"));
-    let event_id: Uuid = row.get("event_id");
-    let update_count: i32 = row.get("update_count");
+fn read(row: &Row, user: &str) -> Result<(EventRow, Vec<String>), tokio_postgres::Error> {
+    let created_at = timestamp(row.try_get::<_, DateTime<Utc>>("created_at")?);
+    let event_id: Uuid = row.try_get("event_id")?;
+    let update_count: i32 = row.try_get("update_count")?;
     let key = vec![created_at.clone(), update_count.to_string(), event_id.to_string()];
     let event = EventRow {
-        action_type: row.get("action_type"),
-        partition_network: row.get("partition_network"),
+        action_type: row.try_get("action_type")?,
+        partition_network: row.try_get("partition_network")?,
         event_id,
-        origin_instance_domain: row.get("origin_instance_domain"),
-        action_id: row.get("action_id"),
-        action_status: row.get("action_status"),
+        origin_instance_domain: row.try_get("origin_instance_domain")?,
+        action_id: row.try_get("action_id")?,
+        action_status: row.try_get("action_status")?,
         update_count,
-        parties: parties(row),
-        source_item_latitude: row.get("source_item_latitude"),
-        source_item_longitude: row.get("source_item_longitude"),
-        target_item_latitude: row.get("target_item_latitude"),
-        target_item_longitude: row.get("target_item_longitude"),
-        event_payload: row.get::<_, Json<Box<RawValue>>>("event_payload").0,
-        remarks: row.get("remarks"),
+        parties: parties(row)?,
+        source_item_latitude: row.try_get("source_item_latitude")?,
+        source_item_longitude: row.try_get("source_item_longitude")?,
+        target_item_latitude: row.try_get("target_item_latitude")?,
+        target_item_longitude: row.try_get("target_item_longitude")?,
+        event_payload: row.try_get::<_, Json<Box<RawValue>>>("event_payload")?.0,
+        remarks: row.try_get("remarks")?,
         created_at,
-        ownership_roles: roles(row, user),
+        ownership_roles: roles(row, user)?,
     };
-    (event, key)
+    Ok((event, key))
 }

@@ -118,9 +118,9 @@ pub async fn of_owner(
     let mut conditions = matching(contracts, filter, unsplit);
     conditions.equal("created_by", Some(owner.to_owned()));
     let read_own = |row: &Row| {
-        let (item, key) = read(row);
-        let private = row.get::<_, Json<Box<RawValue>>>("item_private_state").0;
-        (OwnItem { item, private }, key)
+        let (item, key) = read(row)?;
+        let Json(private) = row.try_get("item_private_state")?;
+        Ok((OwnItem { item, private }, key))
     };
     let page = OWN.page(&client, conditions, page, &(owner, filter), read_own).await?;
     page.split_again(unsplit, |OwnItem { item, mut private }| {
@@ -229,24 +229,24 @@ fn within(conditions: &mut Conditions, circle: &Within) {
     ));
 }
 
-fn read(row: &Row) -> (ItemRow, Vec<String>) {
-    let created_at = timestamp(row.get::<_, DateTime<Utc>>("created_at"));
-    let item_id: Uuid = row.get("item_id");
+fn read(row: &Row) -> Result<(ItemRow, Vec<String>), tokio_postgres::Error> {
+    let created_at = timestamp(row.try_get::<_, DateTime<Utc>>("created_at")?);
+    let item_id: Uuid = row.try_get("item_id")?;
     let key = vec![created_at.clone(), item_id.to_string()];
     let item = ItemRow {
-        item_network: row.get("item_network"),
-        item_domain: row.get("item_domain"),
-        item_type: row.get("item_type"),
+        item_network: row.try_get("item_network")?,
+        item_domain: row.try_get("item_domain")?,
+        item_type: row.try_get("item_type")?,
         item_id,
-        item_instance_url: row.get("item_instance_url"),
-        item_schema_url: row.get("item_schema_url"),
-        item_state: row.get::<_, Json<Box<RawValue>>>("item_state").0,
-        item_latitude: row.get("item_latitude"),
-        item_longitude: row.get("item_longitude"),
-        created_by: row.get("created_by"),
+        item_instance_url: row.try_get("item_instance_url")?,
+        item_schema_url: row.try_get("item_schema_url")?,
+        item_state: row.try_get::<_, Json<Box<RawValue>>>("item_state")?.0,
+        item_latitude: row.try_get("item_latitude")?,
+        item_longitude: row.try_get("item_longitude")?,
+        created_by: row.try_get("created_by")?,
         created_at,
-        updated_at: timestamp(row.get::<_, DateTime<Utc>>("updated_at")),
-        version: row.get("version"),
+        updated_at: timestamp(row.try_get::<_, DateTime<Utc>>("updated_at")?),
+        version: row.try_get("version")?,
     };
-    (item, key)
+    Ok((item, key))
 }

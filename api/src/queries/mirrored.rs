@@ -67,18 +67,26 @@ pub async fn take_first_event(
         item_type,
     ];
     let rows = transaction.query(sql, &parameters).await?;
-    // Whoever holds an item of that id elsewhere was not asked.
-    let of_target = |row: &&Row| same_instance(row.get(3), &target.item_instance_url);
-    let Some(row) = rows.iter().find(of_target) else { return Ok(None) };
+    let Some(row) = first_of(&rows, target)? else { return Ok(None) };
     let answer = json!({
-        "action_id": row.get::<_, Uuid>(0),
+        "action_id": row.try_get::<_, Uuid>(0)?,
         "action_type": action_type,
-        "action_status": row.get::<_, String>(1),
-        "update_count": row.get::<_, i32>(2),
+        "action_status": row.try_get::<_, String>(1)?,
+        "update_count": row.try_get::<_, i32>(2)?,
         "source_item_id": source.item_id,
         "target_item_id": target.item_id,
     });
     finish_in(transaction.client(), scope, status, &answer).await?;
     transaction.commit().await?;
     Ok(Some(answer))
+}
+
+/// Whoever holds an item of that id elsewhere was not asked.
+fn first_of<'a>(rows: &'a [Row], target: &ItemRef) -> Result<Option<&'a Row>, tokio_postgres::Error> {
+    for row in rows {
+        if same_instance(row.try_get(3)?, &target.item_instance_url) {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
 }

@@ -132,14 +132,15 @@ impl Listing {
         mut conditions: Conditions,
         page: &PageRequest,
         filters: &impl std::fmt::Debug,
-        read: impl Fn(&Row) -> (T, Vec<String>),
+        read: impl Fn(&Row) -> Result<(T, Vec<String>), tokio_postgres::Error>,
     ) -> Result<Page<T>, QueryError> {
         let sql = self.sql(&mut conditions, page);
         let statement = client.prepare_cached(&sql).await?;
         let rows = client.query(&statement, &conditions.parameters()).await?;
         let Some(first) = rows.first() else { return Err(QueryError::Cursor) };
-        let total = first.get("total");
-        let bounds: Bounds = first.get::<_, Option<Json<Bounds>>>("bounds").map(|json| json.0).unwrap_or_default();
+        let total = first.try_get("total")?;
+        let bounds: Option<Json<Bounds>> = first.try_get("bounds")?;
+        let bounds = bounds.map(|json| json.0).unwrap_or_default();
         let bounds = match &page.start {
             Start::Offset(_) => bounds,
             Start::Cursor(cursor) => {
@@ -147,20 +148,24 @@ impl Listing {
                 cursor.bounds.clone()
             }
         };
-        // An empty page still has the row that carries the total.
-        let present = rows.iter().filter(|row| row.get::<_, Option<bool>>("present").is_some());
-        let mut read: Vec<(T, Vec<String>)> = present.map(read).collect();
+        let mut present = Vec::with_capacity(rows.len());
+        for row in &rows {
+            // An empty page still has the row that carries the total.
+            if row.try_get::<_, Option<bool>>("present")?.is_some() {
+                present.push(read(row)?);
+            }
+        }
         let limit = usize::try_from(page.limit).unwrap_or(0);
-        let more = read.len() > limit;
-        read.truncate(limit);
-        let next_cursor = match read.last() {
+        let more = present.len() > limit;
+        present.truncate(limit);
+        let next_cursor = match present.last() {
             Some((_, key)) if more => {
                 Some(Cursor::after(filters, bounds, key.clone()).encode().map_err(|_| QueryError::Cursor)?)
             }
             _ => None,
         };
         let meta = Meta { total, limit: page.limit, offset: page.offset(), next_cursor };
-        Ok(Page { meta, rows: read.into_iter().map(|(row, _)| row).collect() })
+        Ok(Page { meta, rows: present.into_iter().map(|(row, _)| row).collect() })
     }
 
     fn sql(&self, conditions: &mut Conditions, page: &PageRequest) -> String {

@@ -1,7 +1,14 @@
 //! The log against a real Postgres. `make test` sets `DPG_TEST_POSTGRES`.
 
 #![allow(missing_docs, unreachable_pub)]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::as_conversions, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods
+)]
 
 mod appending;
 mod failing;

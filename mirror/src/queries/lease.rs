@@ -46,6 +46,13 @@ pub(crate) struct Settlement<'a> {
     pub(crate) nudges: i32,
     /// The lease from now on; none gives the lane back.
     pub(crate) lease: Option<Duration>,
+    /// What happens to parked events with it, if anything does.
+    pub(crate) parking: Option<Parking<'a>>,
+}
+
+/// What an attempt changed about parked events.
+#[derive(Debug)]
+pub(crate) struct Parking<'a> {
     /// Events that the peer's application spoke against.
     pub(crate) parked: Vec<Parked<'a>>,
     /// Events that were parked once and have now been delivered.
@@ -177,19 +184,19 @@ pub(crate) async fn settle(
 ) -> Result<Option<Settled>, MirrorError> {
     let mut client = db.client().await?;
     let values = SettleValues::of(settlement);
-    if settlement.parked.is_empty() && settlement.delivered.is_empty() {
+    let Some(Parking { parked, delivered, now }) = &settlement.parking else {
         let statement = client.prepare_cached(SETTLE).await?;
         let row = client.query_opt(&statement, &values.parameters(key, &holder)).await?;
         return row.as_ref().map(settled).transpose();
-    }
+    };
     let transaction = client.transaction().await?;
     transaction.batch_execute("set local synchronous_commit = on").await?;
     let statement = transaction.prepare_cached(SETTLE).await?;
     let Some(row) = transaction.query_opt(&statement, &values.parameters(key, &holder)).await? else {
         return Ok(None);
     };
-    for parked in &settlement.parked {
-        park(&transaction, key, parked, settlement.now).await?;
+    for parked in parked {
+        park(&transaction, key, parked, *now).await?;
     }
     let statement = transaction
         .prepare_cached(
@@ -197,7 +204,7 @@ pub(crate) async fn settle(
               where network = $1 and destination = $2 and seq = any ($3) and resolution = 'retry'",
         )
         .await?;
-    transaction.execute(&statement, &[&key.network, &key.destination, &settlement.delivered, &settlement.now]).await?;
+    transaction.execute(&statement, &[&key.network, &key.destination, delivered, now]).await?;
     let settled = settled(&row)?;
     transaction.commit().await?;
     Ok(Some(settled))

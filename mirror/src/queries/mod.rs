@@ -17,7 +17,7 @@ mod parked;
 mod status;
 
 pub(crate) use lease::{
-    Claim, Parked, Refill, Settled, Settlement, claim, end_waits_in, end_waits_to, refill, renew, settle,
+    Claim, Parked, Parking, Refill, Settled, Settlement, claim, end_waits_in, end_waits_to, refill, renew, settle,
     show_registered,
 };
 pub(crate) use operations::{Concerned, act, concerned, move_lane, resend};

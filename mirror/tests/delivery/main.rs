@@ -1,6 +1,6 @@
 //! The mirror against a real Postgres and peers that behave in every way that peers do.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods)]
 
 mod batches;
 mod bed;

@@ -2,7 +2,7 @@
 //! clock. The sender is a few lines around the real decisions ([`Lane`], [`Mark`]); Postgres and HTTP are in the schedules
 //! of `tests/delivery`. Whatever happens, nothing goes out that may not, every wait ends, and in the end all is there.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

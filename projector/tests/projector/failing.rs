@@ -107,6 +107,25 @@ async fn what_is_not_the_events_fault_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_row_that_cannot_be_read_is_an_error_that_is_tried_again() {
+    let test = TestProjector::new().await;
+    test.catch_up(Projection::Items).await;
+    let last = test.won(item_created(Uuid::now_v7(), "student", &json!({}))).await;
+    let recorded = |at: &str| {
+        format!(
+            "set session_replication_role = replica; update event_log set recorded_at = {at};
+             set session_replication_role = default"
+        )
+    };
+    // A time that Postgres has and Rust has not.
+    test.run(&recorded("'infinity'")).await;
+    let error = test.projector.step(Projection::Items, NETWORK).await.unwrap_err();
+    assert!(matches!(error, ProjectError::Sql(_)), "{error:?}");
+    test.run(&recorded("clock_timestamp()")).await;
+    assert_eq!(test.catch_up(Projection::Items).await, last);
+}
+
+#[tokio::test]
 async fn a_gap_in_the_log_is_an_alarm_and_never_passed() {
     let test = TestProjector::new().await;
     for _ in 0..3 {
