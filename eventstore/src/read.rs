@@ -157,7 +157,8 @@ pub async fn range(database: &Database, network: &str, after: i64, limit: i64) -
 /// As the database says.
 pub async fn networks(database: &Database) -> Result<Vec<String>, ReadError> {
     let client = database.client().await?;
-    let rows = client.query("select network from log_head", &[]).await?;
+    let statement = client.prepare_cached("select network from log_head").await?;
+    let rows = client.query(&statement, &[]).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use dpg_eventstore::{Chain, Outage};
+use dpg_eventstore::{Chain, Outage, read};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ impl Projector {
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
             workers.start(self, Duty::Measure, &stop);
-            match self.networks().await {
+            match read::networks(&self.inner.database).await {
                 Ok(found) => {
                     if let Some(lasted) = outage.went_well() {
                         tracing::info!(seconds = lasted.as_secs(), "the networks can be listed again");
@@ -57,13 +57,6 @@ impl Projector {
             }
         }
         workers.finish(self).await;
-    }
-
-    async fn networks(&self) -> Result<Vec<String>, wait::ReadersError> {
-        let client = self.inner.database.client().await?;
-        let statement = client.prepare_cached("select network from log_head").await?;
-        let rows = client.query(&statement, &[]).await?;
-        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
     }
 
     async fn measure(self, stop: CancellationToken) {
