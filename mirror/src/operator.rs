@@ -116,6 +116,17 @@ pub async fn lanes_called_at(db: &Database, instance_url: &str) -> Result<Vec<La
     }
 }
 
+/// The lanes that were moved to an instance's URL, in any spelling.
+///
+/// # Errors
+/// As the database says.
+pub async fn lanes_moved_to(db: &Database, instance_url: &str) -> Result<Vec<LaneKey>, MirrorError> {
+    match destination::normalise(instance_url) {
+        None => Ok(Vec::new()),
+        Some(address) => queries::moved_to(db, &address).await,
+    }
+}
+
 /// Parked events, newest first.
 ///
 /// # Errors
@@ -216,7 +227,7 @@ impl Operator {
             queries::move_lane(&transaction, &lane.key, &new, &self.by, self.now).await?;
         }
         transaction.commit().await?;
-        let mut lanes = queries::lanes(&self.db, Which::All).await?;
+        let mut lanes = queries::lanes(&self.db, Which::CalledAt(&new)).await?;
         lanes.retain(|lane| moving.iter().any(|moved| moved.key == lane.key));
         Ok(lanes)
     }

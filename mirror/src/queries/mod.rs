@@ -26,7 +26,7 @@ pub use owed::{DueEvent, DueLane};
 pub use parked::{ParkedEvent, ParkedPage, ParkedQuery};
 pub(crate) use parked::{drop_parked, event_at, find as find_parked, list as list_parked, retry};
 pub use status::{LaneStatus, Operation};
-pub(crate) use status::{Which, lanes};
+pub(crate) use status::{Which, lanes, moved_to};
 
 /// Which lane: a network and a normalised destination.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -192,6 +192,12 @@ pub(crate) async fn lanes(db: &Database, which: Which<'_>) -> Result<Vec<LaneSta
     Ok(lanes)
 }
 
+/// The lanes that were moved to an address.
+pub(crate) async fn moved_to(db: &Database, address: &str) -> Result<Vec<LaneKey>, MirrorError> {
+    let rows = query(db, "select network, destination from lanes where moved_to = $1", &[&address]).await?;
+    rows.iter().map(key).collect()
+}
+
 /// What an operator did last, if one ever did anything.
 fn operation(row: &Row) -> Result<Option<Operation>, MirrorError> {
     let (what, by, at): (Option<String>, Option<String>, Option<DateTime<Utc>>) =

@@ -5,7 +5,7 @@ use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use dpg_eventstore::Metadata;
 use dpg_mirror::LaneKey;
-use dpg_mirror::operator::lanes_called_at;
+use dpg_mirror::operator::lanes_moved_to;
 use uuid::Uuid;
 
 use super::{PeerCall, read_call};
@@ -55,9 +55,8 @@ pub(super) async fn handle(app: App, request: HttpRequest, payload: Payload) -> 
     let key = Keyed::of(key, claimed.normalised(), ROUTE, &json)?;
     let metadata = Metadata { origin: Some(claimed.normalised().to_owned()), ..app.metadata(&request, None) };
     let write = async || {
-        let lanes = lanes_called_at(&app.database, claimed.normalised()).await?;
-        let lanes: Vec<LaneKey> = lanes.into_iter().map(|lane| lane.key).collect();
-        let role = |action: &LoadedAction| in_source_role(action, &body, &claimed, &lanes);
+        let moved = lanes_moved_to(&app.database, claimed.normalised()).await?;
+        let role = |action: &LoadedAction| in_source_role(action, &body, &claimed, &moved);
         set_status(&app, body.action_id, body.change.clone(), key.as_ref(), metadata.clone(), role).await
     };
     // The effect of this route is always here: there is nothing to go on with.
@@ -73,15 +72,15 @@ fn in_source_role(
     action: &LoadedAction,
     body: &Body,
     claimed: &InstanceUrl,
-    lanes: &[LaneKey],
+    moved: &[LaneKey],
 ) -> Result<Option<Role>, ApiError> {
     let (known, told) = (&action.state.source, &body.source.item);
     let item = &known.item;
-    let moved = |url: &InstanceUrl| {
+    let has_moved = |url: &InstanceUrl| {
         let network = &action.state.partition_network;
-        lanes.iter().any(|lane| lane.network == *network && lane.destination == url.normalised())
+        moved.iter().any(|lane| lane.network == *network && lane.destination == url.normalised())
     };
-    let same_instance = InstanceUrl::parse(&item.item_instance_url).is_ok_and(|url| url == *claimed || moved(&url));
+    let same_instance = InstanceUrl::parse(&item.item_instance_url).is_ok_and(|url| url == *claimed || has_moved(&url));
     let same_item = (&item.item_network, &item.item_domain, &item.item_type, item.item_id)
         == (&told.network, &told.domain, &told.item_type, told.id);
     if known.here || !same_instance || !same_item {
